@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The profile: the in-memory model every analysis and every format works on.
+ *
+ * A profile is built by a reader (ledger, snapshot, later the other formats),
+ * read by everyone else and freed by its owner.  It owns all its strings.
+ *
+ *   modules   what was mapped; a frame belongs to one or to none
+ *   frames    a trie: frame 0 is the root (no code); every other has a parent,
+ *             which is its caller.  A stack is a frame id, leaf first by
+ *             following parents.
+ *   sites     (stack, kind) with its values
+ *   cells     (site, thread) in use: what the by-thread report is made of
+ *   blocks    every live record, where the source knows them (may be empty)
+ *
+ * Units: bytes and blocks.  Values of sampled profiles are unbiased estimates
+ * rounded to integers; var_* is the estimated variance of the value (0 when
+ * exact), so the standard error is its square root and estimate.h makes the
+ * interval.  Times: ns since the Unix epoch, or ns since profile.start for `born`.
+ */
+#ifndef SEEP_PROFILE_PROFILE_H
+#define SEEP_PROFILE_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROF_LIFE_BUCKETS 24  /* as wire/ledger.h: ledger_life_bucket() */
+#define PROF_SIZE_CLASSES 128 /* as wire/ledger.h: ledger_size_class() */
+#define PROF_NLOSSES 32       /* as wire/ledger.h: enum ledger_loss */
+
+enum prof_kind { PROF_HEAP = 0, PROF_MMAP = 1, PROF_STACK = 2, PROF_NKINDS = 3 };
+
+struct prof_value {
+	uint64_t blocks, bytes;
+	double var_blocks, var_bytes;
+};
+
+struct prof_module {
+	char *path;        /* as the target saw it; "" unknown */
+	uint64_t start, end, bias;
+	uint8_t build_id[20];
+	uint8_t build_id_len;
+	uint32_t load_seq, unload_seq;
+	uint64_t dev, inode, mtime_ns; /* of the file at recording; 0 unknown */
+};
+
+/* One line of source at a frame; a frame has several when functions were inlined, innermost first. */
+struct prof_line {
+	char *function; /* demangled; NULL unknown */
+	char *file;     /* NULL unknown */
+	uint32_t line;  /* 0 unknown */
+	bool inlined;   /* inlined into the next entry */
+};
+
+#define PROF_NO_MODULE UINT32_MAX
+
+struct prof_frame {
+	uint64_t pc;     /* address to symbolize: inside the call instruction */
+	uint32_t parent; /* caller; 0: root */
+	uint32_t module; /* index, or PROF_NO_MODULE */
+	uint32_t symbol; /* index in symbols once symbolized, 0 before (symbols[0] is "unknown") */
+};
+
+/* What (module, pc) means; shared by all frames with that pc. */
+struct prof_symbol {
+	struct prof_line *lines; /* at least one entry, [0] innermost */
+	uint32_t nlines;
+};
+
+struct prof_site {
+	uint32_t stack;    /* leaf frame; 0: unknown stack */
+	uint8_t kind;      /* enum prof_kind */
+	bool cut_depth;    /* deeper than the tracker's limit */
+	bool cut_no_cfi;   /* outermost frames missing */
+	uint64_t born;     /* ns since start, first seen */
+	struct prof_value alloc, freed, inuse, peak;
+	uint64_t samples;       /* records behind alloc; equals alloc.blocks when exact */
+	uint64_t inuse_samples; /* records behind inuse */
+	uint64_t oldest;        /* born of the oldest live block, UINT64_MAX none */
+	uint64_t life[PROF_LIFE_BUCKETS]; /* freed blocks by lifetime */
+};
+
+struct prof_cell {
+	uint32_t site, thread;
+	struct prof_value inuse;
+};
+
+struct prof_thread {
+	int32_t tid;
+	char *name;
+	uint64_t born, died; /* ns since start; died 0: alive */
+};
+
+struct prof_block {
+	uint64_t address, size;
+	uint64_t born; /* ns since start */
+	double weight; /* how many blocks it stands for */
+	uint32_t site, thread;
+};
+
+struct prof_class {
+	struct prof_value alloc, freed; /* no variance */
+};
+
+struct prof_point {
+	uint64_t time; /* ns since start */
+	uint64_t inuse, alloc_bytes, alloc_blocks;
+};
+
+/* What an exact or sampled source says of itself; printed by every report. */
+struct prof_losses {
+	uint64_t count[PROF_NLOSSES]; /* enum ledger_loss */
+	uint64_t torn;                /* records the reader had to skip */
+};
+
+struct profile {
+	char *source;    /* path it was read from */
+	char *format;    /* "seep ledger", "seep snapshot", ... */
+	char *exe, *command, *allocator;
+	int32_t pid, ppid;
+	uint32_t exec_seq;
+	bool sampled;
+	uint64_t period; /* bytes, in force at the end; 0: every block */
+	bool bypassed, forked, attached; /* ledger flags of those names */
+	bool live;       /* the process was still running when this was read */
+	bool killed;     /* ended without its destructors (SIGKILL, OOM, _exit, crash) */
+	bool execed;     /* the process went on as another program */
+	uint64_t start_real_ns; /* Unix epoch */
+	uint64_t duration_ns;   /* tracked so far */
+	uint64_t tracker_ledger_bytes, tracker_private_bytes; /* the tracker's own memory */
+	uint64_t unwinds_fast, unwinds_slow;
+	struct prof_losses losses;
+
+	uint64_t peak_bytes, peak_time;          /* highest total; time in ns since start */
+	uint64_t peak_copy_bytes;                /* total of sites' peak values */
+
+	struct prof_module *modules;
+	struct prof_frame *frames; /* [0] root */
+	struct prof_symbol *symbols; /* [0] unknown */
+	struct prof_site *sites;   /* [0] may be the "stack unknown" site */
+	struct prof_cell *cells;
+	struct prof_thread *threads; /* [0]: unknown/other */
+	struct prof_block *blocks;
+	struct prof_point *points;
+	size_t nmodules, nframes, nsymbols, nsites, ncells, nthreads, nblocks, npoints;
+	struct prof_class classes[PROF_SIZE_CLASSES];
+};
+
+struct seep_error;
+
+struct profile *profile_new(void); /* NULL: out of memory; has the root frame and the unknown symbol */
+void profile_free(struct profile *p);
+
+static inline void profile_freep(struct profile **p)
+{
+	profile_free(*p);
+}
+#define _cleanup_profile_ __attribute__((cleanup(profile_freep)))
+
+/*
+ * Checks every index in p (hand-made and file-made profiles alike): parents come before
+ * their children (parent < index), sites name existing frames, and so on.
+ */
+struct seep_error *profile_check(const struct profile *p);
+
+/* Sum over all sites of one kind, or of all kinds with kind < 0. */
+struct prof_totals {
+	struct prof_value alloc, freed, inuse, peak;
+};
+struct prof_totals profile_totals(const struct profile *p, int kind);
+
+/*
+ * A new profile that holds all of `in` (children of one run, several processes):
+ * modules are matched by build-id and path, frames by (module, file address,
+ * parent), sites by stack and kind; values and variances add up.  in[] stays the caller's.
+ */
+struct seep_error *profile_merge(struct profile *const *in, size_t n, struct profile **ret_merged);
+
+#endif

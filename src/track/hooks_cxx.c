@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * operator new and delete.  Where they lead to malloc (libstdc++, libc++) these jump on, without a
+ * frame, and malloc's hook does the work; where the allocator implements them itself
+ * (real.c: cxx_direct), they are events.
+ */
+#include "track/hooks.h"
+
+#define NEW_HOOK(name, params, args)                                              \
+	static NOINLINE void *name##_event params                                 \
+	{                                                                         \
+		struct origin o = ORIGIN_HERE();                                  \
+		struct thread *t = enter();                                       \
+		void *p;                                                          \
+                                                                                  \
+		if (UNLIKELY(!t))                                                 \
+			return real.name args;                                    \
+		/* May throw: then busy must be off while the exception passes. */ \
+		leave(t);                                                         \
+		p = real.name args;                                               \
+		t->busy = 1;                                                      \
+		if (LIKELY(p))                                                    \
+			got(t, p, n, LEDGER_HEAP, &o);                            \
+		leave(t);                                                         \
+		return p;                                                         \
+	}                                                                         \
+	EXPORT void *name params;                                                 \
+	EXPORT void *name params                                                  \
+	{                                                                         \
+		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n)))               \
+			return real.name args;                                    \
+		return name##_event args;                                         \
+	}
+
+#define DELETE_HOOK(name, params, args)                                           \
+	static NOINLINE void name##_event params                                  \
+	{                                                                         \
+		struct thread *t;                                                 \
+                                                                                  \
+		if (!p || UNLIKELY(bootstrap_owns(p)))                            \
+			return;                                                   \
+		t = enter();                                                      \
+		if (LIKELY(t))                                                    \
+			gone(t, p, LEDGER_HEAP);                                  \
+		real.name args;                                                   \
+		if (LIKELY(t))                                                    \
+			leave(t);                                                 \
+	}                                                                         \
+	EXPORT void name params;                                                  \
+	EXPORT void name params                                                   \
+	{                                                                         \
+		if (LIKELY(!cxx_direct) || LIKELY(!maybe_recorded(p)))            \
+			real.name args;                                           \
+		else                                                              \
+			name##_event args;                                        \
+	}
+
+NEW_HOOK(_Znwm, (size_t n), (n))
+NEW_HOOK(_Znam, (size_t n), (n))
+NEW_HOOK(_ZnwmRKSt9nothrow_t, (size_t n, const void *nt), (n, nt))
+NEW_HOOK(_ZnamRKSt9nothrow_t, (size_t n, const void *nt), (n, nt))
+NEW_HOOK(_ZnwmSt11align_val_t, (size_t n, size_t a), (n, a))
+NEW_HOOK(_ZnamSt11align_val_t, (size_t n, size_t a), (n, a))
+NEW_HOOK(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t n, size_t a, const void *nt), (n, a, nt))
+NEW_HOOK(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t n, size_t a, const void *nt), (n, a, nt))
+DELETE_HOOK(_ZdlPv, (void *p), (p))
+DELETE_HOOK(_ZdaPv, (void *p), (p))
+DELETE_HOOK(_ZdlPvm, (void *p, size_t n), (p, n))
+DELETE_HOOK(_ZdaPvm, (void *p, size_t n), (p, n))
+DELETE_HOOK(_ZdlPvRKSt9nothrow_t, (void *p, const void *nt), (p, nt))
+DELETE_HOOK(_ZdaPvRKSt9nothrow_t, (void *p, const void *nt), (p, nt))
+DELETE_HOOK(_ZdlPvSt11align_val_t, (void *p, size_t a), (p, a))
+DELETE_HOOK(_ZdaPvSt11align_val_t, (void *p, size_t a), (p, a))
+DELETE_HOOK(_ZdlPvmSt11align_val_t, (void *p, size_t n, size_t a), (p, n, a))
+DELETE_HOOK(_ZdaPvmSt11align_val_t, (void *p, size_t n, size_t a), (p, n, a))
+DELETE_HOOK(_ZdlPvSt11align_val_tRKSt9nothrow_t, (void *p, size_t a, const void *nt), (p, a, nt))
+DELETE_HOOK(_ZdaPvSt11align_val_tRKSt9nothrow_t, (void *p, size_t a, const void *nt), (p, a, nt))

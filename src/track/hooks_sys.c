@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mappings, threads, dlclose.
+ *
+ * mmap is only an event when the program itself asks for writable anonymous memory: an allocator's
+ * own mappings arrive while thread.busy is set.  A thread's stack is a block of its own kind: it
+ * belongs to the stack of calls that created the thread, and lives until the thread is joined, or
+ * ends detached; a thread that is never joined therefore shows as what it is, a leak.
+ */
+/* Both mmap and mmap64 are defined here, so the first must not be renamed to the second. */
+#undef _FILE_OFFSET_BITS
+#include <errno.h>
+
+#include "track/hooks.h"
+
+/* ---- mappings ------------------------------------------------------------------------------ */
+
+static void *raw_mmap(void *a, size_t n, int prot, int flags, int fd, off_t off)
+{
+	void *p = sys_mmap(a, n, prot, flags, fd, (uint64_t)off);
+
+	if (sys_failed((long)p)) {
+		errno = (int)-(long)p;
+		return MAP_FAILED;
+	}
+	return p;
+}
+
+static bool counts(size_t n, int prot, int flags)
+{
+	return (flags & MAP_ANONYMOUS) && (prot & PROT_WRITE) && n;
+}
+
+static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd, off_t off)
+{
+	struct origin o = ORIGIN_HERE();
+	struct thread *t = enter();
+	void *p;
+
+	if (!t || t->mode == T_OFF) {
+		if (t)
+			leave(t);
+		return real.mmap ? real.mmap(a, n, prot, flags, fd, off) : raw_mmap(a, n, prot, flags, fd, off);
+	}
+	t->busy = 2;
+	if ((flags & MAP_FIXED) && a)
+		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
+	t->busy = 1;
+	p = real.mmap(a, n, prot, flags, fd, off);
+	t->busy = 2;
+	if (p != MAP_FAILED && counts(n, prot, flags))
+		maps_add(t, (uint64_t)p, (n + 4095) & ~4095ul, &o);
+	leave(t);
+	return p;
+}
+
+EXPORT void *mmap(void *a, size_t n, int prot, int flags, int fd, off_t off)
+{
+	return mmap_event(a, n, prot, flags, fd, off);
+}
+
+EXPORT void *mmap64(void *a, size_t n, int prot, int flags, int fd, off_t off)
+{
+	return mmap_event(a, n, prot, flags, fd, off);
+}
+
+EXPORT int munmap(void *a, size_t n)
+{
+	struct thread *t = enter();
+	int r;
+
+	if (!t) {
+		long k;
+
+		if (real.munmap)
+			return real.munmap(a, n);
+		k = sys_munmap(a, n);
+		if (k)
+			errno = (int)-k;
+		return k ? -1 : 0;
+	}
+	/* An invalid call changes nothing, so it must not change the records either. */
+	t->busy = 2;
+	if (!((uint64_t)a & 4095) && n)
+		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
+	t->busy = 1;
+	r = real.munmap(a, n);
+	leave(t);
+	return r;
+}
+
+static NOINLINE void *mremap_event(void *a, size_t n, size_t m, int flags, void *to)
+{
+	struct origin o = ORIGIN_HERE();
+	struct thread *t = enter();
+	void *p;
+
+	if (!t)
+		return real.mremap ? real.mremap(a, n, m, flags, to) : (errno = ENOMEM, MAP_FAILED);
+	/*
+	 * The call may fail, and then the old mapping stays; so it is made first.  Should another thread map
+	 * the address given up in between, its record is the one removed here and made again below.
+	 */
+	p = real.mremap(a, n, m, flags, to);
+	if (p != MAP_FAILED) {
+		bool ours;
+
+		t->busy = 2;
+		ours = maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul) > 0;
+		if (flags & MREMAP_FIXED)
+			maps_remove(t, (uint64_t)p, (m + 4095) & ~4095ul);
+		if (ours)
+			maps_add(t, (uint64_t)p, (m + 4095) & ~4095ul, &o);
+	}
+	leave(t);
+	return p;
+}
+
+EXPORT void *mremap(void *a, size_t n, size_t m, int flags, ...)
+{
+	void *to = NULL;
+
+	if (flags & MREMAP_FIXED) {
+		va_list ap;
+
+		va_start(ap, flags);
+		to = va_arg(ap, void *);
+		va_end(ap);
+	}
+	return mremap_event(a, n, m, flags, to);
+}
+
+/* ---- threads ----------------------------------------------------------------------------------- */
+
+enum { RUNS = 1, ENDED = 2, DETACHED = 4 };
+
+struct child {
+	void *(*fn)(void *);
+	void *arg;
+	uint32_t site;
+	uint32_t state;
+	uint64_t handle; /* pthread_t, once known */
+	uint64_t stack;  /* its block's address; 0: none */
+	struct child *next;
+};
+
+static struct child *children, *spare_children;
+static struct lock children_lock;
+static pthread_key_t child_key;
+static bool have_child_key;
+
+static struct child *child_new(void)
+{
+	struct child *c;
+
+	if (!lock_take(&children_lock))
+		return NULL;
+	c = spare_children;
+	if (c)
+		spare_children = c->next;
+	lock_give(&children_lock);
+	if (!c)
+		c = mem_alloc(sizeof(*c));
+	if (c)
+		*c = (struct child){ 0 };
+	return c;
+}
+
+/* Unlinks c when it has ended and no one will join it; its stack's record goes.  Locked. */
+static void child_settle(struct thread *t, struct child *c)
+{
+	if ((c->state & (ENDED | DETACHED)) != (ENDED | DETACHED))
+		return;
+	for (struct child **p = &children; *p; p = &(*p)->next) {
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	}
+	if (c->stack && t)
+		event_free(t, c->stack, LEDGER_STACK);
+	c->next = spare_children;
+	spare_children = c;
+}
+
+static void child_mark(uint64_t handle, struct child *c, uint32_t mark)
+{
+	struct thread *t = enter();
+
+	if (t)
+		t->busy = 2;
+	if (lock_take(&children_lock)) {
+		if (!c)
+			for (c = children; c && c->handle != handle; c = c->next)
+				;
+		if (c) {
+			c->state |= mark;
+			child_settle(t, c);
+		}
+		lock_give(&children_lock);
+	}
+	if (t)
+		leave(t);
+}
+
+static void child_ended(void *arg)
+{
+	if (!forked_child())
+		child_mark(0, arg, ENDED);
+}
+
+static void *child_main(void *arg)
+{
+	struct child *c = arg;
+	void *(*fn)(void *) = c->fn, *fn_arg = c->arg;
+	struct thread *t = enter();
+	uint64_t lo, hi;
+
+	if (t) {
+		t->busy = 2;
+		if (c->site && mapping_of((uint64_t)__builtin_frame_address(0), &lo, &hi)) {
+			c->stack = lo;
+			event_site_alloc(t, lo, hi - lo, LEDGER_STACK, c->site);
+		}
+		if (lock_take(&children_lock)) {
+			c->handle = (uint64_t)pthread_self();
+			c->state |= RUNS;
+			c->next = children;
+			children = c;
+			lock_give(&children_lock);
+		}
+		t->busy = 1;
+		if (have_child_key)
+			pthread_setspecific(child_key, c);
+		leave(t);
+	}
+	return fn(fn_arg);
+}
+
+static bool own_stack(const pthread_attr_t *attr)
+{
+	void *addr = NULL;
+	size_t size = 0;
+
+	/* When none was set, glibc's address is 0, so its lowest is minus the size. */
+	return attr && pthread_attr_getstack(attr, &addr, &size) == 0 && (uint64_t)addr + size != 0;
+}
+
+static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	struct origin o = ORIGIN_HERE();
+	struct thread *t = enter();
+	struct child *c;
+	int r, state = PTHREAD_CREATE_JOINABLE;
+
+	if (!t) {
+		g.multi = true;
+		return real.pthread_create(th, attr, fn, arg);
+	}
+	g.multi = true;
+	if (g.hdr)
+		g.hdr->flags &= ~LEDGER_F_SINGLE;
+	t->busy = 2;
+	if (!have_child_key) {
+		t->busy = 1;
+		have_child_key = pthread_key_create(&child_key, child_ended) == 0;
+		t->busy = 2;
+	}
+	c = child_new();
+	if (c) {
+		c->fn = fn;
+		c->arg = arg;
+		if (attr && pthread_attr_getdetachstate(attr, &state) == 0 && state == PTHREAD_CREATE_DETACHED)
+			c->state = DETACHED;
+		c->site = t->mode == T_OFF || own_stack(attr) ? 0 : unwind_site(t, &o, LEDGER_STACK);
+	}
+	t->busy = 1;
+	r = c ? real.pthread_create(th, attr, child_main, c) : real.pthread_create(th, attr, fn, arg);
+	t->busy = 2;
+	if (c && r && lock_take(&children_lock)) {
+		c->next = spare_children;
+		spare_children = c;
+		lock_give(&children_lock);
+	}
+	leave(t);
+	return r;
+}
+
+EXPORT int pthread_create(pthread_t *th, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	return pthread_create_event(th, attr, fn, arg);
+}
+
+EXPORT int pthread_join(pthread_t th, void **ret)
+{
+	int r = real.pthread_join(th, ret);
+
+	if (!r)
+		child_mark((uint64_t)th, NULL, ENDED | DETACHED);
+	return r;
+}
+
+EXPORT int pthread_detach(pthread_t th)
+{
+	int r = real.pthread_detach(th);
+
+	if (!r)
+		child_mark((uint64_t)th, NULL, DETACHED);
+	return r;
+}
+
+void children_forked(void)
+{
+	children = NULL;
+	children_lock.word = 0;
+}
+
+/* ---- modules ----------------------------------------------------------------------------------------- */
+
+EXPORT int dlclose(void *h)
+{
+	int r = real.dlclose(h);
+	struct thread *t = enter();
+
+	if (t) {
+		t->busy = 2;
+		modules_changed();
+		leave(t);
+	}
+	return r;
+}

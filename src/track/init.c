@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When tracking begins and how it goes on in children.
+ *
+ * The first event sets everything up, whichever comes first: the loader's own allocation before any
+ * constructor has run, or this library's constructor.  Meanwhile events (our own dlsym's, other
+ * threads') pass through to the real functions, or to the bootstrap arena while those are unknown.
+ *
+ * A forked child gets a ledger of its own at its first event; its parent's stays the parent's.  exec
+ * starts from nothing with the environment's options.
+ */
+#include <string.h>
+#include <stdlib.h>
+
+#include "track/track.h"
+
+struct tracker g = { .ledger_fd_fallback = -1 };
+
+enum { INIT_NONE, INIT_BUSY, INIT_DONE };
+static uint32_t init_state;
+static bool resolved;
+
+bool tracker_resolved(void)
+{
+	return load_acquire(&resolved);
+}
+
+/*
+ * The value of SEEP_OPTIONS.  At the loader's first allocation the C library does not know its
+ * environment yet, so the kernel's copy is read first.
+ */
+static bool read_options(void)
+{
+	static const char name[] = "SEEP_OPTIONS=";
+	static char value[1024];
+	size_t matched = 0, len = 0;
+	bool at_start = true, in_value = false, done = false;
+	char buf[512];
+	long fd = sys_open("/proc/self/environ", O_RDONLY, 0), n;
+
+	if (sys_failed(fd)) {
+		const char *v = getenv("SEEP_OPTIONS");
+
+		if (v)
+			options_parse(v);
+		return v != NULL;
+	}
+	while (!done && (n = sys_read((int)fd, buf, sizeof(buf))) > 0) {
+		for (long i = 0; i < n && !done; i++) {
+			char c = buf[i];
+
+			if (in_value) {
+				if (!c)
+					done = true;
+				else if (len < sizeof(value) - 1)
+					value[len++] = c;
+			} else if (!c) {
+				at_start = true;
+				matched = 0;
+			} else if (at_start && c == name[matched]) {
+				in_value = ++matched == sizeof(name) - 1;
+			} else {
+				at_start = false;
+			}
+		}
+	}
+	sys_close((int)fd);
+	value[len] = '\0';
+	if (in_value)
+		options_parse(value);
+	return in_value;
+}
+
+static bool parts_init(void)
+{
+	g.mono_base = g.hdr->start_mono_ns;
+	totals_forked();
+	threads_init();
+	modules_init();
+	maps_init();
+	return site_init() && unwind_init() && live_init();
+}
+
+static void give_up(void)
+{
+	g.dead = true;
+	g.ready = false;
+	if (g.hdr)
+		store_release(&g.hdr->state, (uint32_t)LEDGER_DISABLED);
+	filter_none();
+}
+
+bool tracker_begin(void)
+{
+	uint32_t none = INIT_NONE;
+
+	if (load_acquire(&init_state) != INIT_NONE ||
+	    !__atomic_compare_exchange_n(&init_state, &none, INIT_BUSY, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return load_acquire(&init_state) == INIT_DONE && g.ready;
+	real_resolve();
+	store_release(&resolved, true);
+	read_options();
+	if ((opt.only && opt.only != sys_getpid()) || !ledger_create(false)) {
+		give_up();
+		goto out;
+	}
+	g.exact = true;
+	if (!parts_init()) {
+		give_up();
+		goto out;
+	}
+	thread_key_init();
+	allocator_note();
+	filter_init();
+	g.ready = true;
+	store_release(&g.hdr->state, (uint32_t)LEDGER_LIVE);
+out:
+	store_release(&init_state, INIT_DONE);
+	return g.ready;
+}
+
+void tracker_forked(void)
+{
+	static struct lock lock;
+
+	/* Only one thread exists right after a fork, but it may make others before its first event. */
+	if (!lock_take(&lock))
+		return;
+	if (forked_child()) {
+		void *old = g.ledger;
+		uint64_t size = g.ledger_size;
+
+		g.ready = false;
+		g.multi = false;
+		g.suspicious = false;
+		g.unmap_epoch++;
+		if (opt.only || !ledger_create(true)) {
+			threads_init();
+			give_up();
+		} else {
+			g.exact = true;
+			sys_munmap(old, size);
+			children_forked();
+			modules_forked();
+			unwind_forked();
+			if (parts_init()) {
+				g.ready = true;
+				filter_init();
+				allocator_note();
+				store_release(&g.hdr->state, (uint32_t)LEDGER_LIVE);
+			} else {
+				give_up();
+			}
+		}
+	}
+	lock_give(&lock);
+}
+
+static void __attribute__((constructor(101))) library_loaded(void)
+{
+	if (!tracker_begin())
+		return;
+	thread_key_init();
+	/* So that even a program that never allocates leaves a ledger with its main thread. */
+	if (t_self == &thread_cold)
+		thread_begin();
+}
+
+static void __attribute__((destructor(101))) library_unloaded(void)
+{
+	struct thread *t = t_self;
+
+	if (!g.ready || forked_child())
+		return;
+	if (t->mode != T_COLD && t != &thread_off)
+		totals_flush(t);
+	ledger_finish();
+}

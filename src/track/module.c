@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is mapped where.  Modules enter the table when an address of theirs is first seen on
+ * a stack, so nothing is done for the hundreds of libraries that never allocate, and
+ * dlopen needs no hook (a wrapper would change the caller that dlopen searches RUNPATHs of).
+ *
+ * The loader's _dl_find_object (glibc 2.35) answers without a lock; older ones are asked through
+ * the debugger interface, _r_debug.  A module is taken as gone when dlclose() unmapped it, or
+ * when another one is found at its addresses: then all that was derived from its code
+ * (rows, memoized stacks) is forgotten, and its number is never used again, so an address
+ * means one function in one module for ever.
+ */
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+
+#include "track/track.h"
+
+#define MAX_MODULES 8192u
+
+struct find_result { /* struct dl_find_object of <dlfcn.h>, glibc 2.35 */
+	unsigned long long flags;
+	void *map_start, *map_end;
+	struct link_map *map;
+	void *eh_frame;
+	unsigned long long pad[7];
+};
+extern int find_object(void *address, struct find_result *result) __asm__("_dl_find_object") __attribute__((weak));
+
+static struct module *table; /* MAX_MODULES, mapped */
+static uint32_t count;       /* published with release */
+static uint32_t sequence;    /* loads and unloads seen, for load_seq and unload_seq */
+static struct lock table_lock;
+static struct growing module_space, string_space;
+
+void modules_init(void)
+{
+	if (!table)
+		table = mem_map(MAX_MODULES * sizeof(*table));
+	memset(&module_space, 0, sizeof(module_space));
+	memset(&string_space, 0, sizeof(string_space));
+	module_space.base = (uint8_t *)g.modules;
+	module_space.size = g.max_modules * sizeof(struct ledger_module);
+	module_space.ready = 4096;
+	module_space.step = 16 << 10;
+	string_space.base = (uint8_t *)g.strings;
+	string_space.size = g.max_strings;
+	string_space.ready = 4096;
+	string_space.step = 16 << 10;
+	string_space.used = 1;
+}
+
+void modules_forked(void)
+{
+	/* Same modules, but another ledger, in which they have no numbers yet. */
+	count = 0;
+	sequence = 0;
+	table_lock.word = 0;
+	modules_init();
+}
+
+/* ---- what the loader knows -------------------------------------------------------- */
+
+struct found {
+	uint64_t start, end, bias;
+	const uint8_t *eh_hdr;
+	const char *name;
+};
+
+/* Program headers of a module whose first page holds its ELF header. */
+static const ElfW(Phdr) *program_headers(uint64_t start, uint64_t end, unsigned int *ret_n)
+{
+	const ElfW(Ehdr) *eh = (const void *)start;
+
+	if (end - start < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
+	    eh->e_phentsize != sizeof(ElfW(Phdr)) || eh->e_phoff > 4096 - sizeof(ElfW(Phdr)) ||
+	    eh->e_phoff + (uint64_t)eh->e_phnum * sizeof(ElfW(Phdr)) > end - start)
+		return NULL;
+	*ret_n = eh->e_phnum;
+	return (const void *)(start + eh->e_phoff);
+}
+
+static bool find_by_link_map(uint64_t pc, struct found *f)
+{
+	const struct link_map *l = _r_debug.r_map;
+
+	for (unsigned int guard = 0; l && guard < MAX_MODULES; l = l->l_next, guard++) {
+		const ElfW(Phdr) *ph;
+		uint64_t lo = UINT64_MAX, hi = 0, eh = 0;
+		unsigned int n;
+
+		if (l->l_addr & 4095 || !l->l_addr)
+			continue;
+		ph = program_headers(l->l_addr, l->l_addr + 4096, &n);
+		if (!ph)
+			continue;
+		for (unsigned int i = 0; i < n; i++) {
+			if (ph[i].p_type == PT_LOAD) {
+				uint64_t a = l->l_addr + ph[i].p_vaddr;
+
+				lo = a < lo ? a : lo;
+				hi = a + ph[i].p_memsz > hi ? a + ph[i].p_memsz : hi;
+			} else if (ph[i].p_type == PT_GNU_EH_FRAME) {
+				eh = l->l_addr + ph[i].p_vaddr;
+			}
+		}
+		if (pc < lo || pc >= hi)
+			continue;
+		*f = (struct found){ lo & ~4095ull, (hi + 4095) & ~4095ull, l->l_addr, (const uint8_t *)eh,
+				     l->l_name };
+		return true;
+	}
+	return false;
+}
+
+static bool find(uint64_t pc, struct found *f)
+{
+	struct find_result r;
+
+	memset(&r, 0, sizeof(r));
+	if (!find_object)
+		return find_by_link_map(pc, f);
+	if (find_object((void *)pc, &r) != 0)
+		return false;
+	*f = (struct found){ (uint64_t)r.map_start, (uint64_t)r.map_end, r.map ? r.map->l_addr : 0, r.eh_frame,
+			     r.map ? r.map->l_name : "" };
+	return true;
+}
+
+/* ---- into the ledger ----------------------------------------------------------------- */
+
+static void read_build_id(const struct found *f, struct ledger_module *lm)
+{
+	unsigned int n;
+	const ElfW(Phdr) *ph = program_headers(f->start, f->end, &n);
+
+	for (unsigned int i = 0; ph && i < n; i++) {
+		uint64_t p = f->bias + ph[i].p_vaddr, end = p + ph[i].p_memsz;
+
+		if (ph[i].p_type != PT_NOTE || p < f->start || end > f->end || end < p)
+			continue;
+		while (end - p >= sizeof(ElfW(Nhdr))) {
+			const ElfW(Nhdr) *nh = (const void *)p;
+			uint64_t name = p + sizeof(*nh), desc = name + ((nh->n_namesz + 3ull) & ~3ull);
+			uint64_t next = desc + ((nh->n_descsz + 3ull) & ~3ull);
+
+			if (desc < p || next < p || next > end)
+				break;
+			if (nh->n_type == NT_GNU_BUILD_ID && nh->n_namesz == 4 && !memcmp((void *)name, "GNU", 4)) {
+				lm->build_id_len = nh->n_descsz > 20 ? 20 : (uint8_t)nh->n_descsz;
+				memcpy(lm->build_id, (void *)desc, lm->build_id_len);
+				return;
+			}
+			p = next;
+		}
+	}
+}
+
+static uint64_t add_string(const char *s)
+{
+	uint64_t at = string_space.used, n = strlen(s) + 1;
+
+	if (!*s || !growing_need(&string_space, at + n))
+		return 0;
+	memcpy(g.strings + at, s, n);
+	string_space.used = at + n;
+	store_release(&g.hdr->strings_used, string_space.used);
+	return at;
+}
+
+static void identify(const struct found *f, struct ledger_module *lm)
+{
+	static char path[4096]; /* under table_lock: no room for it on a fiber's stack */
+	struct stat st;
+	long r;
+
+	path[0] = '\0';
+	if (f->name && f->name[0] == '/') {
+		size_t n = strlen(f->name);
+
+		if (n < sizeof(path))
+			memcpy(path, f->name, n + 1);
+	} else if (f->name && !strncmp(f->name, "linux-vdso", 10)) {
+		memcpy(path, "[vdso]", 7);
+	} else if (f->name && f->name[0]) {
+		/* A relative name: from the directory that is current now, which nearly always is right. */
+		r = sys6(SYS_getcwd, (long)path, sizeof(path) / 2, 0, 0, 0, 0);
+		if (r > 0) {
+			size_t n = strlen(path), k = strlen(f->name);
+
+			if (n + k + 2 < sizeof(path)) {
+				path[n] = '/';
+				memcpy(path + n + 1, f->name, k + 1);
+			}
+		}
+	} else {
+		r = sys_readlink("/proc/self/exe", path, sizeof(path) - 1);
+		path[sys_failed(r) ? 0 : r] = '\0';
+	}
+	if (path[0] == '/' && !sys_failed(sys6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&st, 0, 0, 0))) {
+		lm->dev = st.st_dev;
+		lm->inode = st.st_ino;
+		lm->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000ull + (uint64_t)st.st_mtim.tv_nsec;
+	}
+	lm->path = add_string(path);
+}
+
+static void forget(struct module *m)
+{
+	m->live = false;
+	sequence++;
+	if (m->id)
+		store_release(&g.modules[m->id - 1].unload_seq, sequence);
+}
+
+static const struct module *add(const struct found *f)
+{
+	struct module *m;
+	bool replaced = false;
+	uint64_t id;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (table[i].live && table[i].start < f->end && f->start < table[i].end) {
+			forget(&table[i]);
+			replaced = true;
+		}
+	}
+	if (replaced)
+		unwind_flush();
+	if (count == MAX_MODULES) {
+		loss(LOSS_MODULES_FULL);
+		return NULL;
+	}
+	m = &table[count];
+	*m = (struct module){ f->start, f->end, 0, f->eh_hdr, true };
+	id = g.hdr->nmodules;
+	if (id < g.max_modules && growing_need(&module_space, (id + 1) * sizeof(struct ledger_module))) {
+		struct ledger_module *lm = &g.modules[id];
+
+		lm->start = f->start;
+		lm->end = f->end;
+		lm->bias = f->bias;
+		lm->load_seq = ++sequence;
+		read_build_id(f, lm);
+		identify(f, lm);
+		store_release(&g.hdr->nmodules, id + 1);
+		m->id = (uint32_t)id + 1;
+	} else {
+		loss(LOSS_MODULES_FULL);
+	}
+	store_release(&count, count + 1);
+	return m;
+}
+
+const struct module *module_of(uint64_t pc)
+{
+	uint32_t n = load_acquire(&count);
+	const struct module *m = NULL;
+	struct found f;
+
+	for (uint32_t i = n; i-- > 0;)
+		if (pc >= table[i].start && pc < table[i].end && table[i].live)
+			return &table[i];
+	if (!table || !find(pc, &f) || !lock_take(&table_lock))
+		return NULL;
+	/* Another thread may have added it meanwhile. */
+	for (uint32_t i = count; i-- > 0 && !m;)
+		if (pc >= table[i].start && pc < table[i].end && table[i].live)
+			m = &table[i];
+	if (!m)
+		m = add(&f);
+	lock_give(&table_lock);
+	return m;
+}
+
+void modules_changed(void)
+{
+	bool gone = false;
+
+	if (!table || !lock_take(&table_lock))
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		struct found f;
+
+		if (!table[i].live || (find(table[i].start, &f) && f.start == table[i].start && f.end == table[i].end))
+			continue;
+		forget(&table[i]);
+		gone = true;
+	}
+	lock_give(&table_lock);
+	if (gone)
+		unwind_flush();
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libseep.so from the inside: what its parts share.
+ *
+ * Rules for every line in src/track, because it runs in other people's programs:
+ *
+ *   1. Never abort, exit, hang or spin without a bound.
+ *   2. Never allocate through the target: memory comes from mem_alloc() (mmap).
+ *   3. Never touch errno: system calls are raw (sys.h), libc calls on event paths
+ *      are those that cannot fail.
+ *   4. Never call dl_iterate_phdr, dlsym or stdio on an event path.
+ *   5. Whatever cannot be recorded is counted (loss()).
+ *   6. Every read of the target's stack stays inside a mapping known to hold it.
+ *
+ * An event is one intercepted call.  Its path: hooks.c (fast checks, the real
+ * call) → event.c (time, counters) → unwind.c (whose stack) → site.c (which
+ * site) → live.c (the record).  While a thread is inside, thread.busy is set, so
+ * that what the tracker or the real allocator call in turn passes through.
+ */
+#ifndef SEEP_TRACK_TRACK_H
+#define SEEP_TRACK_TRACK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "track/sys.h"
+#include "wire/ledger.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define NOINLINE __attribute__((noinline))
+#define COLD __attribute__((cold, noinline))
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
+
+#define load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define load_relaxed(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define store_relaxed(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+/* ---- locks ------------------------------------------------------------- */
+
+/*
+ * A lock whose wait is bounded: a holder that was stopped (ptrace, SIGSTOP, a lower
+ * priority) must not hang the others.  lock_take() is false when it gave up.
+ */
+struct lock {
+	uint32_t word;
+};
+bool lock_wait(struct lock *l);
+
+ALWAYS_INLINE bool lock_take(struct lock *l)
+{
+	uint32_t zero = 0;
+
+	if (LIKELY(__atomic_compare_exchange_n(&l->word, &zero, 1, false, __ATOMIC_ACQUIRE,
+					       __ATOMIC_RELAXED)))
+		return true;
+	return lock_wait(l);
+}
+
+ALWAYS_INLINE void lock_give(struct lock *l)
+{
+	store_release(&l->word, 0u);
+}
+
+/* ---- threads ----------------------------------------------------------- */
+
+/* What a thread's state page says; a page of zeros (T_COLD) is a forked child's, wiped by the kernel. */
+enum thread_mode { T_COLD = 0, T_FULL = 1, T_SAMPLED = 2, T_OFF = 3 };
+
+#define MAX_FRAMES LEDGER_MAX_DEPTH
+#define COUNTDOWN_FULL (INT64_MIN / 2)        /* never reaches zero: every event is recorded */
+#define COUNTDOWN_OFF ((int64_t)64 << 20)     /* inactive: look at the control word that often */
+#define READY_SHIFT 6                         /* counters become usable in chunks of 64 sites */
+
+struct stack_range {
+	uint64_t lo, hi; /* a mapping that holds stacks; hi exclusive */
+	uint32_t epoch;  /* of g.unmap_epoch when looked up; only foreign ranges age */
+};
+
+struct thread {
+	/* the hooks' line */
+	int64_t countdown; /* bytes until the next event of interest */
+	uint32_t mode;     /* enum thread_mode */
+	uint32_t busy;     /* inside the tracker or the real allocator */
+	uint32_t now;      /* ticks, at the last look */
+	uint32_t now_left, now_batch; /* events until the next look at the clock */
+	uint32_t index;    /* in THREADS */
+	struct ledger_counters *counters; /* this thread's shard */
+	struct ledger_class *classes;
+	int64_t inuse_delta; /* not yet added to g.inuse */
+	/* the unwinder's line */
+	uint64_t stack_lo, stack_hi; /* the stack in use now */
+	uint64_t own_lo, own_hi;     /* the stack the thread was born with */
+	uint64_t rng;                /* sampler */
+	uint64_t unwinds_fast, unwinds_slow;
+	uint32_t control_seen;       /* g.control->generation */
+	uint32_t period_index;
+	uint64_t period;
+	int32_t shard;               /* -1: shares the last one, with atomics */
+	int32_t tid;
+	uint32_t cut;                /* LEDGER_SITE_CUT_* of the last slow unwind */
+	uint32_t exit_rounds;
+	uint32_t *ready;             /* bitmap: which chunks of counters have storage */
+	struct thread *next;         /* free or late ones */
+	struct stack_range foreign[64];
+	/* scratch of the unwinder */
+	uint32_t nframes;
+	uint64_t pcs[MAX_FRAMES];
+	uint64_t word_addr[2 * MAX_FRAMES];
+	uint64_t word_value[2 * MAX_FRAMES];
+};
+
+extern __thread struct thread *t_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The caller of a hook: where unwinding starts. */
+struct origin {
+	uint64_t pc, sp, fp; /* return address, sp just after the return, frame pointer register */
+};
+
+/*
+ * In a hook function itself: its caller.  The frame pointer is saved at the frame
+ * address, so the function that expands this is compiled with one.
+ */
+#define ORIGIN_HERE()                                                                       \
+	({                                                                                  \
+		uint64_t *fa_ = __builtin_frame_address(0);                                 \
+		(struct origin){ fa_[1], (uint64_t)(fa_ + 2), fa_[0] };                     \
+	})
+
+/* ---- the tracker --------------------------------------------------------- */
+
+struct tracker {
+	bool ready;      /* ledger mapped, events are recorded */
+	bool dead;       /* gave up for good: every hook passes through */
+	bool multi;      /* there may be more than one thread */
+	bool suspicious; /* an event was lost: records may be stale, look harder */
+	uint8_t *ledger; /* the mapping */
+	uint64_t ledger_size;
+	struct ledger_header *hdr;
+	struct ledger_module *modules;
+	char *strings;
+	struct ledger_thread *threads;
+	struct ledger_node *nodes;
+	struct ledger_site *sites;
+	struct ledger_peak *peak;
+	struct ledger_point *points;
+	uint64_t *root;
+	uint64_t *dirs;
+	struct ledger_block *buckets;
+	uint64_t max_nodes, max_sites, max_dirs, max_buckets, max_strings, max_modules;
+	uint32_t nshards;
+	int32_t ledger_fd_fallback; /* kernels without MADV_POPULATE_WRITE keep the file open; -1 else */
+	int64_t inuse;              /* total in-use bytes, less the threads' deltas */
+	uint64_t next_point_ns;
+	uint32_t unmap_epoch;
+	bool exact;                 /* every free of a block unknown to the ledger is a loss */
+	uint64_t mono_base;         /* hdr->start_mono_ns */
+	uint64_t foreign_lo, foreign_hi; /* bounds of all foreign stacks ever seen */
+	int pid;
+	uint64_t private_bytes;
+	char ledger_path[256];
+};
+
+extern struct tracker g __attribute__((visibility("hidden")));
+
+ALWAYS_INLINE void loss(enum ledger_loss what)
+{
+	if (g.hdr)
+		__atomic_fetch_add(&g.hdr->losses[what], 1, __ATOMIC_RELAXED);
+}
+
+/* ---- memory.c: private memory, never given back -------------------------- */
+
+void *mem_alloc(size_t size);       /* zeroed, 16-aligned; NULL when the system has none */
+void *mem_map(size_t size);         /* whole pages, zeroed, untouched; NULL */
+void *mem_reserve(size_t size);     /* the same, not counted: the caller counts what it touches */
+void mem_count(int64_t bytes);
+void mem_unmap(void *p, size_t size);
+
+/* ---- options.c ------------------------------------------------------------ */
+
+struct options {
+	char dir[192];
+	bool sampled, active, verbose;
+	uint64_t period, seed;
+	int only;
+};
+extern struct options opt __attribute__((visibility("hidden")));
+void options_parse(const char *text);
+void say(const char *a, const char *b); /* "seep: a b\n" on stderr when verbose */
+
+/* ---- ledger_file.c --------------------------------------------------------- */
+
+bool ledger_create(bool forked);
+/* Gives [off, off + len) storage; false: the file system is full (counted). */
+bool ledger_ensure(const void *from, size_t len);
+void ledger_finish(void);
+bool points_room(uint64_t n); /* the timeline has storage for n points */
+
+/* A section that grows at its end. */
+struct growing {
+	uint8_t *base;
+	uint64_t used, ready, size, step;
+};
+bool growing_need(struct growing *gr, uint64_t bytes); /* [0, bytes) has storage */
+
+/* ---- thread.c ---------------------------------------------------------------- */
+
+bool thread_begin(void);           /* makes t_self usable; false: pass through */
+void thread_key_init(void);
+void thread_settings(struct thread *t); /* mode, period and countdown from the control word */
+uint32_t thread_tick(struct thread *t); /* cold part of thread_now() */
+bool counters_ready(struct thread *t, uint32_t site);
+bool stack_switch(struct thread *t, uint64_t sp); /* sp is outside the known stack: find its mapping */
+bool mapping_of(uint64_t address, uint64_t *ret_lo, uint64_t *ret_hi);
+extern struct thread thread_cold __attribute__((visibility("hidden"))); /* before a thread's first event */
+extern struct thread thread_off __attribute__((visibility("hidden")));  /* when nothing is recorded at all */
+bool forked_child(void); /* this process is a fork of the one the tracker was set up in */
+void threads_init(void);
+bool shard_has(uint32_t shard, uint32_t site); /* its counters have storage */
+
+ALWAYS_INLINE uint32_t thread_now(struct thread *t)
+{
+	if (LIKELY(t->now_left-- > 0))
+		return t->now;
+	return thread_tick(t);
+}
+
+/* ---- module.c ------------------------------------------------------------------ */
+
+struct module {
+	uint64_t start, end;
+	uint32_t id;           /* index in MODULES + 1; 0: table full */
+	const uint8_t *eh_hdr; /* .eh_frame_hdr, or NULL */
+	bool live;
+};
+const struct module *module_of(uint64_t pc); /* NULL: belongs to none.  Slow, takes a lock. */
+void modules_init(void);
+void modules_changed(void);                  /* after dlclose: drop what is gone */
+void modules_forked(void);
+
+/* ---- cfi.c ------------------------------------------------------------------------ */
+
+/*
+ * A row says how to get from a frame to its caller.  Packed in 64 bits so that it can be
+ * read and replaced atomically: docs/UNWINDING.md.
+ */
+enum row_kind {
+	ROW_NONE = 0,
+	ROW_SP = 1,     /* cfa = sp + off; return address at cfa - 8 */
+	ROW_FP = 2,     /* cfa = fp + off */
+	ROW_END = 3,    /* outermost frame */
+	ROW_SIGNAL = 4, /* the kernel's signal frame */
+	ROW_SLOW = 5,   /* needs the general unwinder */
+	ROW_NOCFI = 6,  /* nothing known: frame-pointer step */
+};
+
+/* Finds the row for the code before return address pc. */
+uint64_t cfi_row(uint64_t pc);
+/* General step over all registers; false when the stack ends or cannot be followed. */
+bool cfi_step(struct arch_regs *regs, uint64_t lo, uint64_t hi, bool *ret_end, bool *ret_signal);
+
+/* ---- unwind.c ---------------------------------------------------------------------- */
+
+uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind); /* site, 0 unknown */
+uint32_t unwind_plain(struct thread *t, const struct origin *o); /* fills t->pcs, no memo; frames */
+bool unwind_init(void);
+void unwind_flush(void);  /* modules changed: forget rows and memo */
+void unwind_forked(void); /* another ledger: site numbers mean nothing any more */
+
+/* ---- site.c -------------------------------------------------------------------------- */
+
+uint32_t site_intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind, uint32_t cut,
+		     bool *ret_new);
+void site_flush(void);
+bool site_init(void);
+
+/* ---- live.c ------------------------------------------------------------------------------ */
+
+bool live_init(void);
+/* Records a block.  False: no room (counted). */
+bool live_add(struct thread *t, uint64_t addr, uint64_t size, uint32_t site, unsigned int kind,
+	      unsigned int period, uint32_t birth);
+/* Takes a record out.  False: unknown. */
+bool live_take(uint64_t addr, unsigned int kind, struct ledger_block *ret);
+/* Puts a record back as it was (a failed realloc). */
+void live_put(uint64_t addr, const struct ledger_block *b);
+
+/* ---- event.c -------------------------------------------------------------------------------- */
+
+/* Returns the site, for whoever keeps records of his own. */
+uint32_t event_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o);
+bool event_free(struct thread *t, uint64_t addr, unsigned int kind);
+/* The two halves of event_free, for realloc. */
+bool event_take(struct thread *t, uint64_t addr, unsigned int kind, struct ledger_block *ret);
+void event_freed(struct thread *t, const struct ledger_block *b);
+void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site);
+void totals_tick(struct thread *t, uint64_t now_ns);
+void totals_flush(struct thread *t);
+void totals_forked(void);
+
+void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b); /* event_take was premature */
+
+/* ---- hooks.c: which pages may hold recorded blocks ------------------------------------------- */
+
+void filter_init(void);
+void filter_add(uint64_t addr);
+void filter_remove(uint64_t addr);
+void filter_all(void);  /* every free is looked up */
+void filter_none(void); /* none is, ever */
+
+/* ---- maps.c: anonymous mappings, which may be unmapped in part ---------------------------------- */
+
+void maps_init(void);
+void maps_add(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o);
+/* Before munmap, or a mapping over it: takes out what lies in the range.  The number of pieces touched. */
+unsigned int maps_remove(struct thread *t, uint64_t addr, uint64_t size);
+
+void children_forked(void); /* hooks_sys.c */
+
+/* ---- sampler.c ----------------------------------------------------------------------------------- */
+
+int64_t sampler_draw(struct thread *t, uint64_t period); /* bytes to the next sample, >= 0 */
+double sampler_weight(uint64_t size, uint64_t period, double *ret_probability);
+void sampler_seed(struct thread *t);
+
+/* ---- init.c ------------------------------------------------------------------------------------ */
+
+bool tracker_begin(void);  /* first event: read options, make the ledger; false: not yet or never */
+bool tracker_resolved(void); /* real.* may be called */
+void tracker_forked(void); /* in a forked child, before its first event is recorded */
+
+/* ---- real.c: the functions behind the hooks --------------------------------------------------------- */
+
+#define HOOK(ret, name, args, call) ret(*name) args;
+#define HOOK_OPT(ret, name, args, call) ret(*name) args;
+struct real {
+#include "track/hooks.def"
+};
+#undef HOOK
+#undef HOOK_OPT
+extern struct real real __attribute__((visibility("hidden")));
+void real_resolve(void);
+void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
+extern bool cxx_direct;    /* operator new and delete do not go through malloc: they are events themselves */
+bool bootstrap_owns(const void *p);
+void *bootstrap_alloc(size_t size, size_t align);
+size_t bootstrap_size(const void *p);
+
+#endif

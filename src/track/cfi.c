@@ -671,6 +671,9 @@ static uint64_t make_row(uint64_t pc)
 
 		if (m && pc + 16 <= m->end && arch_is_sigreturn((const uint8_t *)pc))
 			return row_pack(pc, ROW_SIGNAL, 0, 0);
+		/* A return address that is a function's beginning was put there by hand: a fiber's entry. */
+		if (m && m->eh_hdr && fde_find(m, pc, &scratch.fde) && scratch.fde.start == pc)
+			return row_pack(pc, ROW_END, 0, 0);
 		return row_pack(pc, ROW_NOCFI, 0, 0);
 	}
 	if (r < 0)

@@ -11,19 +11,19 @@
  * copy is made when in use first falls by 1/256 below a high that is not yet copied, and the
  * copy's own total is stored with it.  A process killed at its high needs no copy at all.
  */
-#include "track/track.h"
+#include "track/event.h"
 
 #include <time.h>
 
-ALWAYS_INLINE void add(const struct thread *t, uint64_t *counter, uint64_t v)
+/* ---- the rare halves of event.h ----------------------------------------------------- */
+
+void event_add_shared(uint64_t *count, uint64_t *bytes, struct weighted w)
 {
-	if (LIKELY(t->shard >= 0))
-		store_relaxed(counter, load_relaxed(counter) + v);
-	else
-		__atomic_fetch_add(counter, v, __ATOMIC_RELAXED);
+	__atomic_fetch_add(count, w.count, __ATOMIC_RELAXED);
+	__atomic_fetch_add(bytes, w.bytes, __ATOMIC_RELAXED);
 }
 
-static void add_double(const struct thread *t, double *counter, double v)
+static void add_double(double *counter, double v)
 {
 	double old = *counter, sum;
 
@@ -32,124 +32,64 @@ static void add_double(const struct thread *t, double *counter, double v)
 	while (!__atomic_compare_exchange(counter, &old, &sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-ALWAYS_INLINE struct ledger_counters *counters_of(struct thread *t, uint32_t site)
-{
-	if (UNLIKELY(!(load_relaxed(&t->ready[site >> (READY_SHIFT + 5)]) & 1u << (site >> READY_SHIFT) % 32)) &&
-	    !counters_ready(t, site))
-		return &t->counters[0]; /* no room: at "stack unknown", which always has some */
-	return &t->counters[site];
-}
-
-struct weighted {
-	uint64_t count, bytes;
-};
-
-static COLD struct weighted weigh(const struct thread *t, uint64_t size, unsigned int period,
-				  struct ledger_counters *c)
+struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_counters *c)
 {
 	double p, w = sampler_weight(size, g.hdr->periods[period], &p);
 
 	if (c) {
 		double var = (1 - p) / (p * p);
 
-		add_double(t, &c->var_count, var);
-		add_double(t, &c->var_bytes, var * (double)size * (double)size);
+		add_double(&c->var_count, var);
+		add_double(&c->var_bytes, var * (double)size * (double)size);
 	}
-	return (struct weighted){ (uint64_t)(w * (1 << LEDGER_COUNT_SHIFT) + 0.5),
-				  (uint64_t)(w * (double)size + 0.5) };
+	return (struct weighted){ (uint64_t)(w * COUNT_ONE + 0.5), (uint64_t)(w * (double)size + 0.5) };
 }
 
-#define FLUSH_BYTES (256 << 10)
-
-ALWAYS_INLINE void account(struct thread *t, int64_t bytes)
+uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o)
 {
-	t->inuse_delta += bytes;
-	if (UNLIKELY(t->inuse_delta > FLUSH_BYTES || t->inuse_delta < -FLUSH_BYTES))
-		totals_flush(t);
-}
+	bool usable;
+	uint32_t site;
 
-ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site,
-				unsigned int period, uint32_t now)
-{
-	struct ledger_counters *c = counters_of(t, site);
-	struct ledger_class *k = &t->classes[ledger_size_class(size)];
-	struct weighted w = { 1 << LEDGER_COUNT_SHIFT, size };
-
-	if (UNLIKELY(period))
-		w = weigh(t, size, period, c);
-	live_add(t, addr, size, site, kind, period, now);
-	add(t, &c->alloc_count, w.count);
-	add(t, &c->alloc_bytes, w.bytes);
-	add(t, &c->samples, 1);
-	add(t, &k->alloc_count, w.count);
-	add(t, &k->alloc_bytes, w.bytes);
-	account(t, (int64_t)w.bytes);
-}
-
-void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site)
-{
-	record_alloc(t, addr, size, kind, site, 0, thread_now(t));
-}
-
-uint32_t event_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o)
-{
-	uint32_t now = thread_now(t), site = unwind_site(t, o, kind);
-	/* Mappings and stacks are few: always exact. */
-	unsigned int period = kind == LEDGER_HEAP ? t->period_index : 0;
-
-	if (UNLIKELY(period))
+	thread_now(t);
+	site = unwind_site(t, o, LEDGER_HEAP, &usable);
+	if (t->period_index)
 		filter_add(addr);
-	record_alloc(t, addr, size, kind, site, period, now);
+	record_alloc(t, addr, size, t->head, site, usable);
 	return site;
 }
 
-bool event_take(struct thread *t, uint64_t addr, unsigned int kind, struct ledger_block *ret)
+/* Mappings and stacks are few: always exact. */
+void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site)
 {
-	if (!live_take(addr, kind, ret))
-		return false;
-	if (UNLIKELY(LEDGER_BLOCK_PERIOD(ret->head)))
-		filter_remove(addr);
-	return true;
+	thread_now(t);
+	record_alloc(t, addr, size, (t->head & ~HEAD_PERIOD) | kind << 1, site, false);
+}
+
+uint32_t site_here(struct thread *t, const struct origin *o, unsigned int kind)
+{
+	bool usable;
+
+	return unwind_site(t, o, kind, &usable);
+}
+
+uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o)
+{
+	uint32_t site = site_here(t, o, kind);
+
+	event_site_alloc(t, addr, size, kind, site);
+	return site;
+}
+
+bool event_free_region(struct thread *t, uint64_t addr, unsigned int kind)
+{
+	return event_free(t, addr, kind);
 }
 
 void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b)
 {
-	if (UNLIKELY(LEDGER_BLOCK_PERIOD(b->head)))
+	if (b->head & HEAD_PERIOD)
 		filter_add(addr);
 	live_put(addr, b);
-}
-
-ALWAYS_INLINE void record_free(struct thread *t, const struct ledger_block *b)
-{
-	uint32_t now = thread_now(t);
-	struct ledger_counters *c = counters_of(t, LEDGER_BLOCK_SITE(b->body));
-	uint64_t size = LEDGER_BLOCK_SIZE(b->body);
-	struct ledger_class *k = &t->classes[ledger_size_class(size)];
-	struct weighted w = { 1 << LEDGER_COUNT_SHIFT, size };
-
-	if (UNLIKELY(LEDGER_BLOCK_PERIOD(b->head)))
-		w = weigh(t, size, LEDGER_BLOCK_PERIOD(b->head), NULL);
-	add(t, &c->free_count, w.count);
-	add(t, &c->free_bytes, w.bytes);
-	add(t, &c->life[ledger_life_bucket(now - LEDGER_BLOCK_BIRTH(b->head))], w.count);
-	add(t, &k->free_count, w.count);
-	add(t, &k->free_bytes, w.bytes);
-	account(t, -(int64_t)w.bytes);
-}
-
-void event_freed(struct thread *t, const struct ledger_block *b)
-{
-	record_free(t, b);
-}
-
-bool event_free(struct thread *t, uint64_t addr, unsigned int kind)
-{
-	struct ledger_block b;
-
-	if (UNLIKELY(!event_take(t, addr, kind, &b)))
-		return false;
-	record_free(t, &b);
-	return true;
 }
 
 /* ---- totals: peak and timeline ------------------------------------------------------- */
@@ -282,15 +222,20 @@ static COLD void point_add(uint64_t ns)
 	store_relaxed(&g.next_point_ns, ns + h->point_interval_ns);
 }
 
+void totals_unwinds(struct thread *t)
+{
+	__atomic_fetch_add(&g.hdr->unwinds_fast, t->unwinds_fast, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&g.hdr->unwinds_slow, t->unwinds_slow, __ATOMIC_RELAXED);
+	t->unwinds_fast = t->unwinds_slow = 0;
+}
+
 void totals_tick(struct thread *t, uint64_t ns)
 {
 	if (t->inuse_delta)
 		totals_flush(t);
 	if (LIKELY(ns < load_relaxed(&g.next_point_ns)))
 		return;
-	store_relaxed(&g.hdr->unwinds_fast, load_relaxed(&g.hdr->unwinds_fast) + t->unwinds_fast);
-	store_relaxed(&g.hdr->unwinds_slow, load_relaxed(&g.hdr->unwinds_slow) + t->unwinds_slow);
-	t->unwinds_fast = t->unwinds_slow = 0;
+	totals_unwinds(t);
 	if (__atomic_exchange_n(&totals_lock.word, 1, __ATOMIC_ACQUIRE))
 		return;
 	point_add(ns);

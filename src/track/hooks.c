@@ -14,8 +14,7 @@
  *               recorded, the filter is a single byte that says "maybe" to all.
  *
  * The hooks jump (sibling calls), so an *_event function's caller is the target.  While
- * thread.busy is set, calls pass through: 1 is the real allocator at work (what it calls is its
- * own business), 2 is the tracker (an event now comes from a signal handler, and is lost).
+ * thread.state is not T_READY, calls pass through.
  *
  * A free is recorded before the real free, because afterwards another thread may own the address.
  */
@@ -71,30 +70,37 @@ COLD struct thread *enter_slow(void)
 {
 	struct thread *t = t_self;
 
-	if (t->busy) {
-		if (t->busy == 2) {
-			loss(LOSS_NESTED);
-			g.suspicious = true;
-		}
-		return NULL;
+	if (t->state == T_TRACKER) {
+		loss(LOSS_NESTED);
+		g.suspicious = g.careful = true;
 	}
-	if (!thread_begin())
+	if (t->state != T_COLD || !thread_begin())
 		return NULL;
 	t = t_self;
-	t->busy = 1;
+	t->state = T_REAL;
 	return t;
 }
 
-COLD void got_slow(struct thread *t, void *p, size_t n, unsigned int kind, const struct origin *o)
+COLD void got_slow(struct thread *t, void *p, size_t n, const struct origin *o)
 {
 	if (load_acquire(&g.hdr->control.generation) != t->control_seen) {
 		thread_settings(t);
-	} else if (t->mode == T_SAMPLED && t->countdown < 0) {
-		event_alloc(t, (uint64_t)p, n, kind, o);
+	} else if (t->mode == M_SAMPLED && t->countdown < 0) {
+		event_sampled(t, (uint64_t)p, n, o);
 		t->countdown = sampler_draw(t, t->period);
-	} else if (t->mode == T_OFF) {
+	} else if (t->mode == M_OFF) {
 		t->countdown = COUNTDOWN_OFF;
 	}
+}
+
+NOINLINE void got_other(struct thread *t, void *p, size_t n, const struct origin *o)
+{
+	got(t, p, n, o);
+}
+
+NOINLINE void gone_other(struct thread *t, void *p)
+{
+	gone(t, p);
 }
 
 COLD void lost_free(void)
@@ -124,7 +130,7 @@ static NOINLINE void *malloc_event(size_t n)
 		return LIKELY(tracker_resolved()) ? real.malloc(n) : early(n, 16);
 	p = real.malloc(n);
 	if (LIKELY(p))
-		got(t, p, n, LEDGER_HEAP, &o);
+		got(t, p, n, &o);
 	leave(t);
 	return p;
 }
@@ -150,7 +156,7 @@ static NOINLINE void *calloc_event(size_t n, size_t size)
 	}
 	p = real.calloc(n, size);
 	if (LIKELY(p))
-		got(t, p, n * size, LEDGER_HEAP, &o);
+		got(t, p, n * size, &o);
 	leave(t);
 	return p;
 }
@@ -166,7 +172,7 @@ EXPORT void *calloc(size_t n, size_t size)
 /* ---- free --------------------------------------------------------------------------------------- */
 
 /* All ways to free: the block first, then what else the real function wants. */
-#define FREE_HOOK(name, params, args)                              \
+#define FREE_HOOK(name, params, args, gone)                        \
 	static NOINLINE void name##_event params                   \
 	{                                                          \
 		struct thread *t;                                  \
@@ -175,7 +181,7 @@ EXPORT void *calloc(size_t n, size_t size)
 			return;                                    \
 		t = enter();                                       \
 		if (LIKELY(t))                                     \
-			gone(t, p, LEDGER_HEAP);                   \
+			gone(t, p);                                \
 		else if (UNLIKELY(!tracker_resolved()))            \
 			return;                                    \
 		real.name args;                                    \
@@ -190,10 +196,10 @@ EXPORT void *calloc(size_t n, size_t size)
 			name##_event args;                         \
 	}
 
-FREE_HOOK(free, (void *p), (p))
-FREE_HOOK(cfree, (void *p), (p))
-FREE_HOOK(free_sized, (void *p, size_t n), (p, n))
-FREE_HOOK(free_aligned_sized, (void *p, size_t align, size_t n), (p, align, n))
+FREE_HOOK(free, (void *p), (p), gone)
+FREE_HOOK(cfree, (void *p), (p), gone_other)
+FREE_HOOK(free_sized, (void *p, size_t n), (p, n), gone_other)
+FREE_HOOK(free_aligned_sized, (void *p, size_t align, size_t n), (p, align, n), gone_other)
 
 /* ---- realloc ---------------------------------------------------------------------------------------- */
 
@@ -214,15 +220,15 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 	bool known = false;                                                          \
 	void *q;                                                                     \
                                                                                      \
-	t->busy = 2;                                                                 \
+	t->state = T_TRACKER;                                                                 \
 	if (p) {                                                                     \
 		known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old);               \
 		if (UNLIKELY(!known && g.exact))                                     \
 			lost_free();                                                 \
 	}                                                                            \
-	t->busy = 1;                                                                 \
+	t->state = T_REAL;                                                                 \
 	q = call;                                                                    \
-	t->busy = 2;                                                                 \
+	t->state = T_TRACKER;                                                                 \
 	if (known) {                                                                 \
 		if (LIKELY(q || (freed_when)))                                       \
 			event_freed(t, &old);                                        \
@@ -230,7 +236,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 			event_untake(t, (uint64_t)p, &old);                          \
 	}                                                                            \
 	if (LIKELY(q) && t->countdown < 0)                                           \
-		got(t, q, bytes, LEDGER_HEAP, &o);                                   \
+		got(t, q, bytes, &o);                                   \
 	leave(t);                                                                    \
 	return q
 
@@ -305,7 +311,7 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 							    early(bytes, alignment); \
 		p = real.name args;                                               \
 		if (LIKELY(p))                                                    \
-			got(t, p, bytes, LEDGER_HEAP, &o);                        \
+			got_other(t, p, bytes, &o);                        \
 		leave(t);                                                         \
 		return p;                                                         \
 	}                                                                         \
@@ -335,7 +341,7 @@ static NOINLINE int posix_memalign_event(void **out, size_t align, size_t n)
 	}
 	r = real.posix_memalign(out, align, n);
 	if (LIKELY(r == 0 && *out))
-		got(t, *out, n, LEDGER_HEAP, &o);
+		got_other(t, *out, n, &o);
 	leave(t);
 	return r;
 }
@@ -350,8 +356,8 @@ EXPORT int posix_memalign(void **out, size_t align, size_t n)
 /* ---- jemalloc's interface --------------------------------------------------------------------------------- */
 
 ALIGNED_HOOK(mallocx, (size_t n, int flags), (n, flags), n, 16)
-FREE_HOOK(dallocx, (void *p, int flags), (p, flags))
-FREE_HOOK(sdallocx, (void *p, size_t n, int flags), (p, n, flags))
+FREE_HOOK(dallocx, (void *p, int flags), (p, flags), gone_other)
+FREE_HOOK(sdallocx, (void *p, size_t n, int flags), (p, n, flags), gone_other)
 
 static NOINLINE void *rallocx_event(void *p, size_t n, int flags)
 {
@@ -383,18 +389,18 @@ static NOINLINE size_t xallocx_event(void *p, size_t n, size_t extra, int flags)
 
 	if (UNLIKELY(!t))
 		return real.xallocx(p, n, extra, flags);
-	t->busy = 2;
+	t->state = T_TRACKER;
 	known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old);
-	t->busy = 1;
+	t->state = T_REAL;
 	size = real.xallocx(p, n, extra, flags);
-	t->busy = 2;
+	t->state = T_TRACKER;
 	if (known && size < n) {
 		event_untake(t, (uint64_t)p, &old);
 	} else {
 		if (known)
 			event_freed(t, &old);
 		if (size >= n && t->countdown < 0)
-			got(t, p, n, LEDGER_HEAP, &o);
+			got(t, p, n, &o);
 	}
 	leave(t);
 	return size;

@@ -5,7 +5,7 @@
 
 #include <stdarg.h>
 
-#include "track/track.h"
+#include "track/event.h"
 
 #define FILTER_BITS 18
 #define FILTER_SLOT(addr) ((uint64_t)(addr) >> 12 & ((1u << FILTER_BITS) - 1))
@@ -20,16 +20,16 @@ ALWAYS_INLINE bool maybe_recorded(const void *p)
 
 
 struct thread *enter_slow(void);
-void got_slow(struct thread *t, void *p, size_t n, unsigned int kind, const struct origin *o);
+void got_slow(struct thread *t, void *p, size_t n, const struct origin *o);
 void lost_free(void);
 
-/* The thread's state when this event is to be recorded; NULL: just call the real function. */
+/* The thread when this event is to be recorded; NULL: just call the real function. */
 ALWAYS_INLINE struct thread *enter(void)
 {
 	struct thread *t = t_self;
 
-	if (LIKELY(!t->busy && t->mode != T_COLD)) {
-		t->busy = 1;
+	if (LIKELY(t->state == T_READY)) {
+		t->state = T_REAL;
 		return t;
 	}
 	return enter_slow();
@@ -37,33 +37,32 @@ ALWAYS_INLINE struct thread *enter(void)
 
 ALWAYS_INLINE void leave(struct thread *t)
 {
-	t->busy = 0;
+	t->state = T_READY;
 }
 
 /* After an allocation of interest: the record, and when the next one is. */
-ALWAYS_INLINE void got(struct thread *t, void *p, size_t n, unsigned int kind, const struct origin *o)
+ALWAYS_INLINE void got(struct thread *t, void *p, size_t n, const struct origin *o)
 {
-	t->busy = 2;
-	if (LIKELY(t->mode == T_FULL)) {
-		event_alloc(t, (uint64_t)p, n, kind, o);
-	} else {
-		got_slow(t, p, n, kind, o);
-	}
-	t->busy = 1;
+	t->state = T_TRACKER;
+	if (LIKELY(t->mode == M_FULL))
+		event_heap(t, (uint64_t)p, n, o);
+	else
+		got_slow(t, p, n, o);
 }
 
-/* Before a free or a realloc: true when it was recorded here. */
-ALWAYS_INLINE bool gone(struct thread *t, void *p, unsigned int kind)
-{
-	bool known;
+/* The same out of line, for the less frequent hooks. */
+void got_other(struct thread *t, void *p, size_t n, const struct origin *o);
 
-	t->busy = 2;
-	known = event_free(t, (uint64_t)p, kind);
-	t->busy = 1;
-	if (UNLIKELY(!known && g.exact))
+/* Before a free: its record goes. */
+ALWAYS_INLINE void gone(struct thread *t, void *p)
+{
+	t->state = T_TRACKER;
+	if (UNLIKELY(!event_free(t, (uint64_t)p, LEDGER_HEAP) && g.exact))
 		lost_free();
-	return known;
+	t->state = T_REAL;
 }
+
+void gone_other(struct thread *t, void *p);
 
 /* Size 0 is counted as one byte by the sampler, or such blocks would never be seen. */
 ALWAYS_INLINE bool of_interest(size_t n)

@@ -15,12 +15,12 @@
                                                                                   \
 		if (UNLIKELY(!t))                                                 \
 			return real.name args;                                    \
-		/* May throw: then busy must be off while the exception passes. */ \
+		/* May throw: the state must be right while the exception passes. */ \
 		leave(t);                                                         \
 		p = real.name args;                                               \
-		t->busy = 1;                                                      \
+		t->state = T_REAL;                                                      \
 		if (LIKELY(p))                                                    \
-			got(t, p, n, LEDGER_HEAP, &o);                            \
+			got_other(t, p, n, &o);                            \
 		leave(t);                                                         \
 		return p;                                                         \
 	}                                                                         \
@@ -41,7 +41,7 @@
 			return;                                                   \
 		t = enter();                                                      \
 		if (LIKELY(t))                                                    \
-			gone(t, p, LEDGER_HEAP);                                  \
+			gone_other(t, p);                                  \
 		real.name args;                                                   \
 		if (LIKELY(t))                                                    \
 			leave(t);                                                 \

@@ -3,7 +3,7 @@
  * Mappings, threads, dlclose.
  *
  * mmap is only an event when the program itself asks for writable anonymous memory: an allocator's
- * own mappings arrive while thread.busy is set.  A thread's stack is a block of its own kind: it
+ * own mappings arrive while the thread is not T_READY.  A thread's stack is a block of its own kind: it
  * belongs to the stack of calls that created the thread, and lives until the thread is joined, or
  * ends detached; a thread that is never joined therefore shows as what it is, a leak.
  */
@@ -37,17 +37,17 @@ static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd,
 	struct thread *t = enter();
 	void *p;
 
-	if (!t || t->mode == T_OFF) {
+	if (!t || t->mode == M_OFF) {
 		if (t)
 			leave(t);
 		return real.mmap ? real.mmap(a, n, prot, flags, fd, off) : raw_mmap(a, n, prot, flags, fd, off);
 	}
-	t->busy = 2;
+	t->state = T_TRACKER;
 	if ((flags & MAP_FIXED) && a)
 		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
-	t->busy = 1;
+	t->state = T_REAL;
 	p = real.mmap(a, n, prot, flags, fd, off);
-	t->busy = 2;
+	t->state = T_TRACKER;
 	if (p != MAP_FAILED && counts(n, prot, flags))
 		maps_add(t, (uint64_t)p, (n + 4095) & ~4095ul, &o);
 	leave(t);
@@ -80,10 +80,10 @@ EXPORT int munmap(void *a, size_t n)
 		return k ? -1 : 0;
 	}
 	/* An invalid call changes nothing, so it must not change the records either. */
-	t->busy = 2;
+	t->state = T_TRACKER;
 	if (!((uint64_t)a & 4095) && n)
 		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
-	t->busy = 1;
+	t->state = T_REAL;
 	r = real.munmap(a, n);
 	leave(t);
 	return r;
@@ -105,7 +105,7 @@ static NOINLINE void *mremap_event(void *a, size_t n, size_t m, int flags, void 
 	if (p != MAP_FAILED) {
 		bool ours;
 
-		t->busy = 2;
+		t->state = T_TRACKER;
 		ours = maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul) > 0;
 		if (flags & MREMAP_FIXED)
 			maps_remove(t, (uint64_t)p, (m + 4095) & ~4095ul);
@@ -178,7 +178,7 @@ static void child_settle(struct thread *t, struct child *c)
 		}
 	}
 	if (c->stack && t)
-		event_free(t, c->stack, LEDGER_STACK);
+		event_free_region(t, c->stack, LEDGER_STACK);
 	c->next = spare_children;
 	spare_children = c;
 }
@@ -188,7 +188,7 @@ static void child_mark(uint64_t handle, struct child *c, uint32_t mark)
 	struct thread *t = enter();
 
 	if (t)
-		t->busy = 2;
+		t->state = T_TRACKER;
 	if (lock_take(&children_lock)) {
 		if (!c)
 			for (c = children; c && c->handle != handle; c = c->next)
@@ -217,7 +217,7 @@ static void *child_main(void *arg)
 	uint64_t lo, hi;
 
 	if (t) {
-		t->busy = 2;
+		t->state = T_TRACKER;
 		if (c->site && mapping_of((uint64_t)__builtin_frame_address(0), &lo, &hi)) {
 			c->stack = lo;
 			event_site_alloc(t, lo, hi - lo, LEDGER_STACK, c->site);
@@ -229,7 +229,7 @@ static void *child_main(void *arg)
 			children = c;
 			lock_give(&children_lock);
 		}
-		t->busy = 1;
+		t->state = T_REAL;
 		if (have_child_key)
 			pthread_setspecific(child_key, c);
 		leave(t);
@@ -254,17 +254,17 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 	int r, state = PTHREAD_CREATE_JOINABLE;
 
 	if (!t) {
-		g.multi = true;
+		g.multi = g.careful = true;
 		return real.pthread_create(th, attr, fn, arg);
 	}
-	g.multi = true;
+	g.multi = g.careful = true;
 	if (g.hdr)
 		g.hdr->flags &= ~LEDGER_F_SINGLE;
-	t->busy = 2;
+	t->state = T_TRACKER;
 	if (!have_child_key) {
-		t->busy = 1;
+		t->state = T_REAL;
 		have_child_key = pthread_key_create(&child_key, child_ended) == 0;
-		t->busy = 2;
+		t->state = T_TRACKER;
 	}
 	c = child_new();
 	if (c) {
@@ -272,11 +272,11 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 		c->arg = arg;
 		if (attr && pthread_attr_getdetachstate(attr, &state) == 0 && state == PTHREAD_CREATE_DETACHED)
 			c->state = DETACHED;
-		c->site = t->mode == T_OFF || own_stack(attr) ? 0 : unwind_site(t, &o, LEDGER_STACK);
+		c->site = t->mode == M_OFF || own_stack(attr) ? 0 : site_here(t, &o, LEDGER_STACK);
 	}
-	t->busy = 1;
+	t->state = T_REAL;
 	r = c ? real.pthread_create(th, attr, child_main, c) : real.pthread_create(th, attr, fn, arg);
-	t->busy = 2;
+	t->state = T_TRACKER;
 	if (c && r && lock_take(&children_lock)) {
 		c->next = spare_children;
 		spare_children = c;
@@ -323,7 +323,7 @@ EXPORT int dlclose(void *h)
 	struct thread *t = enter();
 
 	if (t) {
-		t->busy = 2;
+		t->state = T_TRACKER;
 		modules_changed();
 		leave(t);
 	}

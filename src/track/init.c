@@ -131,8 +131,7 @@ void tracker_forked(void)
 		uint64_t size = g.ledger_size;
 
 		g.ready = false;
-		g.multi = false;
-		g.suspicious = false;
+		g.multi = g.suspicious = g.careful = false;
 		g.unmap_epoch++;
 		if (opt.only || !ledger_create(true)) {
 			threads_init();
@@ -172,7 +171,9 @@ static void __attribute__((destructor(101))) library_unloaded(void)
 
 	if (!g.ready || forked_child())
 		return;
-	if (t->mode != T_COLD && t != &thread_off)
+	if (t->state != T_COLD && t != &thread_off) {
 		totals_flush(t);
+		totals_unwinds(t);
+	}
 	ledger_finish();
 }

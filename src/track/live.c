@@ -20,16 +20,13 @@
  * Reading a hole of a shared mapping would allocate it, or raise SIGBUS on a full
  * file system, so a private directory says which DIR pages have storage.
  */
+#include "track/live.h"
+
 #include <string.h>
 
-#include "track/track.h"
-
-#define DIR_PAGE_WORDS 512u                     /* DIR words in one page of the ledger */
-#define DIR_PAGES (LEDGER_DIR_SLOTS / DIR_PAGE_WORDS)
 #define SPIN_BOUND 20000
 
-/* [address >> 30] → 512 pointers, one for each 2 MB, to DIR pages; NULL: no block was ever there. */
-static uint64_t **private_root[LEDGER_ROOT_SLOTS];
+uint64_t **live_root[LEDGER_ROOT_SLOTS];
 
 static struct lock grow_lock;         /* directory growth and the bucket allocator */
 static struct growing bucket_space;
@@ -44,6 +41,12 @@ bool live_init(void)
 	bucket_space.base = (uint8_t *)g.buckets;
 	bucket_space.size = h->section[LEDGER_BUCKETS].size;
 	bucket_space.step = 64 << 10;
+	/* Slot 0 belongs to no page and is never empty: a DIR word of 0 leads there. */
+	if (!growing_need(&bucket_space, sizeof(g.buckets[0])))
+		return false;
+	bucket_space.used = sizeof(g.buckets[0]);
+	g.buckets[0].head = LEDGER_BLOCK_VALID << 1;
+	h->buckets_used = 1;
 	/* A forked child inherits its parent's directory, which points into the parent's ledger. */
 	for (uint32_t i = 0; i < LEDGER_ROOT_SLOTS; i += 4096 / sizeof(void *)) {
 		bool used = false;
@@ -51,9 +54,9 @@ bool live_init(void)
 		if (!(h->flags & LEDGER_F_FORKED))
 			break;
 		for (uint32_t j = i; j < i + 4096 / sizeof(void *); j++)
-			used |= private_root[j] != NULL;
+			used |= live_root[j] != NULL;
 		if (used)
-			memset(&private_root[i], 0, 4096);
+			memset(&live_root[i], 0, 4096);
 	}
 	return true;
 }
@@ -92,11 +95,6 @@ static void bucket_free(uint64_t idx, unsigned int c)
 	free_bucket[c] = idx + 1;
 }
 
-ALWAYS_INLINE uint64_t home_of(uint64_t offset, unsigned int c)
-{
-	return offset >> 3 << c >> 9;
-}
-
 /* Copies a bucket's blocks into a larger empty one. */
 static void bucket_copy(const struct ledger_block *from, unsigned int fc, struct ledger_block *to, unsigned int tc)
 {
@@ -107,7 +105,7 @@ static void bucket_copy(const struct ledger_block *from, unsigned int fc, struct
 
 		if (!(from[i].head & LEDGER_BLOCK_VALID))
 			continue;
-		at = home_of(LEDGER_BLOCK_OFFSET(from[i].head), tc);
+		at = live_home(LEDGER_BLOCK_OFFSET(from[i].head), tc);
 		while (to[at].head)
 			at = (at + 1) & mask;
 		to[at].body = from[i].body;
@@ -124,12 +122,12 @@ static COLD uint64_t *dir_page_new(uint64_t addr)
 
 	if (top >= LEDGER_ROOT_SLOTS || !lock_take(&grow_lock))
 		return NULL;
-	pages = private_root[top];
+	pages = live_root[top];
 	if (!pages) {
 		pages = mem_alloc(DIR_PAGES * sizeof(*pages));
 		if (!pages)
 			goto out;
-		store_release(&private_root[top], pages);
+		store_release(&live_root[top], pages);
 	}
 	if (pages[page]) {
 		words = pages[page];
@@ -154,21 +152,6 @@ out:
 	return words;
 }
 
-ALWAYS_INLINE uint64_t *dir_word(uint64_t addr)
-{
-	uint64_t top = addr >> LEDGER_ROOT_SHIFT, **pages, *words;
-
-	if (UNLIKELY(top >= LEDGER_ROOT_SLOTS))
-		return NULL;
-	pages = load_acquire(&private_root[top]);
-	if (UNLIKELY(!pages))
-		return NULL;
-	words = load_acquire(&pages[(addr >> 21) & (DIR_PAGES - 1)]);
-	if (UNLIKELY(!words))
-		return NULL;
-	return &words[(addr >> LEDGER_DIR_SHIFT) & (DIR_PAGE_WORDS - 1)];
-}
-
 static COLD bool word_wait(uint64_t *word, uint64_t *ret)
 {
 	for (int i = 0; i < SPIN_BOUND; i++) {
@@ -188,7 +171,7 @@ static COLD bool word_wait(uint64_t *word, uint64_t *ret)
 			sys_yield();
 	}
 	loss(LOSS_CONTENDED);
-	g.suspicious = true;
+	g.suspicious = g.careful = true;
 	return false;
 }
 
@@ -215,7 +198,6 @@ ALWAYS_INLINE void word_unlock(uint64_t *word, uint64_t w)
 	store_release(word, w);
 }
 
-#define COUNT_ONE (1ull << 5)
 #define WORD(idx, c, count) ((uint64_t)(idx) << 16 | (uint64_t)(count) << 5 | (uint64_t)(c) << 1)
 
 /* The page's first bucket, or one twice as large.  Page locked.  False: no room. */
@@ -255,7 +237,7 @@ ALWAYS_INLINE struct ledger_block *find(uint64_t w, uint64_t key)
 {
 	unsigned int c = LEDGER_DIR_LOG2(w);
 	struct ledger_block *b = g.buckets + LEDGER_DIR_BUCKET(w);
-	uint64_t mask = (1ull << c) - 1, at = home_of(LEDGER_BLOCK_OFFSET(key), c);
+	uint64_t mask = (1ull << c) - 1, at = live_home(LEDGER_BLOCK_OFFSET(key), c);
 
 	for (uint64_t n = 0; n <= mask; n++) {
 		if (LIKELY((b[at].head & LEDGER_BLOCK_MATCH) == key))
@@ -263,11 +245,6 @@ ALWAYS_INLINE struct ledger_block *find(uint64_t w, uint64_t key)
 		at = (at + 1) & mask;
 	}
 	return NULL;
-}
-
-ALWAYS_INLINE uint64_t key_of(uint64_t addr, unsigned int kind)
-{
-	return LEDGER_BLOCK_VALID | (uint64_t)kind << 1 | (addr & 0xff8);
 }
 
 /* Stores a record in a locked page; grows its bucket when needed. */
@@ -286,7 +263,7 @@ ALWAYS_INLINE bool put(uint64_t *word, uint64_t w, uint64_t head, uint64_t body)
 	c = LEDGER_DIR_LOG2(w);
 	b = g.buckets + LEDGER_DIR_BUCKET(w);
 	mask = (1ull << c) - 1;
-	at = home_of(LEDGER_BLOCK_OFFSET(head), c);
+	at = live_home(LEDGER_BLOCK_OFFSET(head), c);
 	for (uint64_t n = 0; UNLIKELY(b[at].head != 0); n++) {
 		if (n > mask) {
 			/* The count was wrong (a lost lock): set it right, drop this one. */
@@ -297,7 +274,7 @@ ALWAYS_INLINE bool put(uint64_t *word, uint64_t w, uint64_t head, uint64_t body)
 	}
 	b[at].body = body;
 	store_release(&b[at].head, head);
-	word_unlock(word, w + COUNT_ONE);
+	word_unlock(word, w + LIVE_COUNT_ONE);
 	/* Readers that followed the old word have the old bucket; it is emptied only now. */
 	if (UNLIKELY(old && LEDGER_DIR_BUCKET(old) != LEDGER_DIR_BUCKET(w)) && lock_take(&grow_lock)) {
 		bucket_free(LEDGER_DIR_BUCKET(old), LEDGER_DIR_LOG2(old));
@@ -306,66 +283,46 @@ ALWAYS_INLINE bool put(uint64_t *word, uint64_t w, uint64_t head, uint64_t body)
 	return true;
 }
 
-bool live_add(struct thread *t, uint64_t addr, uint64_t size, uint32_t site, unsigned int kind,
-	      unsigned int period, uint32_t birth)
+bool live_add_slow(uint64_t addr, uint64_t head, uint64_t body)
 {
-	uint64_t *word = dir_word(addr), w;
-	uint64_t key = key_of(addr, kind);
-	uint64_t head = key | (uint64_t)period << 12 | (uint64_t)t->index << 18 | (uint64_t)birth << 32;
+	uint64_t *word = live_word(addr), w;
 	struct ledger_block *stale;
 
-	if (UNLIKELY(size >= LEDGER_BLOCK_SIZE_MASK)) {
-		loss(LOSS_SIZE_CLAMPED);
-		size = LEDGER_BLOCK_SIZE_MASK;
-	}
-	if (UNLIKELY(!word))
+	if (!word)
 		word = dir_page_new(addr);
-	if (UNLIKELY(!word || (addr & 7)))
+	if (!word || (addr & 7))
 		goto full;
-	word = dir_word(addr);
-	if (UNLIKELY(!word || !word_lock(word, &w)))
+	word = live_word(addr);
+	if (!word || !word_lock(word, &w))
 		goto full;
 	if (UNLIKELY(g.suspicious && w)) {
-		stale = find(w, key);
+		stale = find(w, head & LEDGER_BLOCK_MATCH);
 		if (stale) {
 			loss(LOSS_STALE);
 			store_relaxed(&stale->head, 0ull);
-			w -= COUNT_ONE;
+			w -= LIVE_COUNT_ONE;
 		}
 	}
-	if (LIKELY(put(word, w, head, (uint64_t)site << 40 | size)))
+	if (put(word, w, head, body))
 		return true;
 full:
 	loss(LOSS_LIVE_FULL);
 	return false;
 }
 
-bool live_take(uint64_t addr, unsigned int kind, struct ledger_block *ret)
+bool live_take_slow(uint64_t addr, unsigned int kind, struct ledger_block *ret)
 {
-	uint64_t *word = dir_word(addr), w;
+	uint64_t *word = live_word(addr), w;
 	struct ledger_block *b;
 
-	if (UNLIKELY(!word || !load_relaxed(word) || (addr & 7) || !word_lock(word, &w)))
+	if (!word || !load_relaxed(word) || (addr & 7) || !word_lock(word, &w))
 		return false;
-	if (UNLIKELY(!w)) {
-		word_unlock(word, w);
-		return false;
+	b = w ? find(w, live_key(addr, kind)) : NULL;
+	if (b) {
+		*ret = *b;
+		store_relaxed(&b->head, 0ull);
+		w -= LIVE_COUNT_ONE;
 	}
-	b = find(w, key_of(addr, kind));
-	if (UNLIKELY(!b)) {
-		word_unlock(word, w);
-		return false;
-	}
-	*ret = *b;
-	store_relaxed(&b->head, 0ull);
-	word_unlock(word, w - COUNT_ONE);
-	return true;
-}
-
-void live_put(uint64_t addr, const struct ledger_block *b)
-{
-	uint64_t *word = dir_word(addr), w;
-
-	if (!word || !word_lock(word, &w) || !put(word, w, b->head, b->body))
-		loss(LOSS_LIVE_FULL);
+	word_unlock(word, w);
+	return b != NULL;
 }

@@ -67,7 +67,7 @@ static void insert(uint64_t at, struct region r)
 
 void maps_add(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o)
 {
-	uint32_t site = event_alloc(t, addr, size, LEDGER_MMAP, o);
+	uint32_t site = event_region(t, addr, size, LEDGER_MMAP, o);
 
 	if (!lock_take(&maps_lock))
 		return;
@@ -91,7 +91,7 @@ unsigned int maps_remove(struct thread *t, uint64_t addr, uint64_t size)
 		struct region r = regions[i];
 
 		touched++;
-		event_free(t, r.start, LEDGER_MMAP);
+		event_free_region(t, r.start, LEDGER_MMAP);
 		memmove(&regions[i], &regions[i + 1], (count - i - 1) * sizeof(r));
 		count--;
 		if (r.start < addr) {

@@ -23,7 +23,7 @@
 #define MAX_BATCH 16u
 
 struct thread thread_cold;
-struct thread thread_off = { .countdown = INT64_MAX / 2, .mode = T_OFF };
+struct thread thread_off = { .countdown = INT64_MAX / 2, .state = T_DEAD, .mode = M_OFF };
 __thread struct thread *t_self __attribute__((tls_model("initial-exec"))) = &thread_cold;
 
 static struct lock threads_lock;
@@ -59,16 +59,17 @@ static void thread_end(void *arg)
 {
 	struct thread *t = arg;
 
-	if (t != t_self || forked_child() || t->mode == T_COLD)
+	if (t != t_self || forked_child() || t->state == T_COLD)
 		return;
 	if (++t->exit_rounds < 4) {
 		/* Other destructors may still allocate: come again, as late as possible. */
-		t->busy++;
+		t->state = T_REAL;
 		pthread_setspecific(key, t);
-		t->busy--;
+		t->state = T_READY;
 		return;
 	}
 	totals_flush(t);
+	totals_unwinds(t);
 	if (t->index && t->index != LEDGER_THREAD_OTHER) {
 		g.threads[t->index].died = thread_tick(t);
 		store_release(&g.threads[t->index].flags, 1u);
@@ -214,7 +215,7 @@ bool thread_begin(void)
 		t_self = &thread_off;
 		return false;
 	}
-	if (t_self != &thread_cold && t_self->mode != T_COLD)
+	if (t_self != &thread_cold && t_self->state != T_COLD)
 		return true; /* tracker_begin() did it */
 	tid = sys_gettid();
 	late = thread_dead_already(tid);
@@ -239,7 +240,7 @@ bool thread_begin(void)
 		return false;
 	}
 	sampler_seed(t);
-	t->busy = 1;
+	t->state = T_REAL;
 	t_self = t;
 	thread_tick(t);
 	if (t->index < LEDGER_THREAD_OTHER && !g.threads[t->index].born)
@@ -252,7 +253,7 @@ bool thread_begin(void)
 		late_threads = t;
 		lock_give(&threads_lock);
 	}
-	t->busy = 0;
+	t->state = T_READY;
 	return true;
 }
 
@@ -306,21 +307,23 @@ void thread_settings(struct thread *t)
 	t->period = period ? period : 1;
 	t->period_index = 0;
 	if (!load_relaxed(&c->active)) {
-		t->mode = T_OFF;
+		t->mode = M_OFF;
 		t->countdown = COUNTDOWN_OFF;
 		g.exact = false;
 		filter_all();
 	} else if (load_relaxed(&c->mode) == LEDGER_SAMPLED && period > 1) {
 		t->period_index = period_index(period);
-		t->mode = t->period_index ? T_SAMPLED : T_FULL;
+		t->mode = t->period_index ? M_SAMPLED : M_FULL;
 		t->countdown = t->period_index ? sampler_draw(t, period) : COUNTDOWN_FULL;
 		g.exact = false;
 	} else {
-		t->mode = T_FULL;
+		t->mode = M_FULL;
 		t->countdown = COUNTDOWN_FULL;
 		filter_all();
 	}
-	store_relaxed(&g.hdr->mode, t->mode == T_SAMPLED ? LEDGER_SAMPLED : LEDGER_FULL);
+	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
+		  (uint64_t)t->now << 32;
+	store_relaxed(&g.hdr->mode, t->mode == M_SAMPLED ? LEDGER_SAMPLED : LEDGER_FULL);
 }
 
 uint32_t thread_tick(struct thread *t)
@@ -344,6 +347,7 @@ uint32_t thread_tick(struct thread *t)
 		t->now_batch *= 2;
 	t->now_left = t->now_batch - 1;
 	t->now = now;
+	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 | (uint64_t)now << 32;
 	totals_tick(t, ns);
 	if (UNLIKELY(load_relaxed(&g.hdr->control.generation) != t->control_seen && t->control_seen))
 		thread_settings(t);

@@ -14,8 +14,8 @@
  *
  * An event is one intercepted call.  Its path: hooks.c (fast checks, the real
  * call) → event.c (time, counters) → unwind.c (whose stack) → site.c (which
- * site) → live.c (the record).  While a thread is inside, thread.busy is set, so
- * that what the tracker or the real allocator call in turn passes through.
+ * site) → live.c (the record).  While a thread is inside, thread.state says so, and
+ * what the tracker or the real allocator call in turn passes through.
  */
 #ifndef SEEP_TRACK_TRACK_H
 #define SEEP_TRACK_TRACK_H
@@ -68,13 +68,25 @@ ALWAYS_INLINE void lock_give(struct lock *l)
 
 /* ---- threads ----------------------------------------------------------- */
 
-/* What a thread's state page says; a page of zeros (T_COLD) is a forked child's, wiped by the kernel. */
-enum thread_mode { T_COLD = 0, T_FULL = 1, T_SAMPLED = 2, T_OFF = 3 };
+/*
+ * Where a thread is.  A page of zeros (T_COLD) is that of a thread not seen yet, or of a forked
+ * child, wiped by the kernel.
+ */
+enum thread_state {
+	T_COLD = 0,
+	T_READY = 1,   /* in the target's own code: the next event may be recorded */
+	T_REAL = 2,    /* in the real allocator: what it calls is its own business */
+	T_TRACKER = 3, /* in the tracker: an event now comes from a signal handler, and is lost */
+	T_DEAD = 4,    /* nothing will be recorded any more */
+};
+enum thread_mode { M_FULL = 0, M_SAMPLED = 1, M_OFF = 2 };
 
 #define MAX_FRAMES LEDGER_MAX_DEPTH
 #define COUNTDOWN_FULL (INT64_MIN / 2)        /* never reaches zero: every event is recorded */
 #define COUNTDOWN_OFF ((int64_t)64 << 20)     /* inactive: look at the control word that often */
 #define READY_SHIFT 6                         /* counters become usable in chunks of 64 sites */
+
+#define PREDICT_BITS 12
 
 struct stack_range {
 	uint64_t lo, hi; /* a mapping that holds stacks; hi exclusive */
@@ -84,11 +96,12 @@ struct stack_range {
 struct thread {
 	/* the hooks' line */
 	int64_t countdown; /* bytes until the next event of interest */
+	uint32_t state;    /* enum thread_state */
 	uint32_t mode;     /* enum thread_mode */
-	uint32_t busy;     /* inside the tracker or the real allocator */
 	uint32_t now;      /* ticks, at the last look */
 	uint32_t now_left, now_batch; /* events until the next look at the clock */
 	uint32_t index;    /* in THREADS */
+	uint64_t head;     /* of a heap block recorded now: valid, period, thread, birth (wire/ledger.h) */
 	struct ledger_counters *counters; /* this thread's shard */
 	struct ledger_class *classes;
 	int64_t inuse_delta; /* not yet added to g.inuse */
@@ -107,11 +120,16 @@ struct thread {
 	uint32_t *ready;             /* bitmap: which chunks of counters have storage */
 	struct thread *next;         /* free or late ones */
 	struct stack_range foreign[64];
+	/* which path came last time after the same path, from the same place: unwind.h */
+	uint32_t last_path;
+	uint32_t path_epoch;
+	int32_t predict_credit; /* below 0: predictions fail too often to be tried */
+	uint32_t predicted[1u << PREDICT_BITS];
 	/* scratch of the unwinder */
 	uint32_t nframes;
 	uint64_t pcs[MAX_FRAMES];
-	uint64_t word_addr[2 * MAX_FRAMES];
-	uint64_t word_value[2 * MAX_FRAMES];
+	uint64_t word_addr[2 * MAX_FRAMES + 8];
+	uint64_t word_value[2 * MAX_FRAMES + 8];
 };
 
 extern __thread struct thread *t_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -138,6 +156,7 @@ struct tracker {
 	bool dead;       /* gave up for good: every hook passes through */
 	bool multi;      /* there may be more than one thread */
 	bool suspicious; /* an event was lost: records may be stale, look harder */
+	bool careful;    /* multi or suspicious: no short cuts in the live table */
 	uint8_t *ledger; /* the mapping */
 	uint64_t ledger_size;
 	struct ledger_header *hdr;
@@ -215,6 +234,12 @@ void thread_key_init(void);
 void thread_settings(struct thread *t); /* mode, period and countdown from the control word */
 uint32_t thread_tick(struct thread *t); /* cold part of thread_now() */
 bool counters_ready(struct thread *t, uint32_t site);
+ALWAYS_INLINE bool counters_usable(struct thread *t, uint32_t site)
+{
+	return LIKELY(load_relaxed(&t->ready[site >> (READY_SHIFT + 5)]) & 1u << (site >> READY_SHIFT) % 32) ||
+	       counters_ready(t, site);
+}
+
 bool stack_switch(struct thread *t, uint64_t sp); /* sp is outside the known stack: find its mapping */
 bool mapping_of(uint64_t address, uint64_t *ret_lo, uint64_t *ret_hi);
 extern struct thread thread_cold __attribute__((visibility("hidden"))); /* before a thread's first event */
@@ -266,7 +291,6 @@ bool cfi_step(struct arch_regs *regs, uint64_t lo, uint64_t hi, bool *ret_end, b
 
 /* ---- unwind.c ---------------------------------------------------------------------- */
 
-uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind); /* site, 0 unknown */
 uint32_t unwind_plain(struct thread *t, const struct origin *o); /* fills t->pcs, no memo; frames */
 bool unwind_init(void);
 void unwind_flush(void);  /* modules changed: forget rows and memo */
@@ -281,29 +305,19 @@ bool site_init(void);
 
 /* ---- live.c ------------------------------------------------------------------------------ */
 
-bool live_init(void);
-/* Records a block.  False: no room (counted). */
-bool live_add(struct thread *t, uint64_t addr, uint64_t size, uint32_t site, unsigned int kind,
-	      unsigned int period, uint32_t birth);
-/* Takes a record out.  False: unknown. */
-bool live_take(uint64_t addr, unsigned int kind, struct ledger_block *ret);
-/* Puts a record back as it was (a failed realloc). */
-void live_put(uint64_t addr, const struct ledger_block *b);
+bool live_init(void); /* the rest is in live.h */
 
 /* ---- event.c -------------------------------------------------------------------------------- */
 
-/* Returns the site, for whoever keeps records of his own. */
-uint32_t event_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o);
-bool event_free(struct thread *t, uint64_t addr, unsigned int kind);
-/* The two halves of event_free, for realloc. */
-bool event_take(struct thread *t, uint64_t addr, unsigned int kind, struct ledger_block *ret);
-void event_freed(struct thread *t, const struct ledger_block *b);
+/* A mapping or a stack; returns the site.  Heap blocks: event.h. */
+uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o);
 void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site);
+bool event_free_region(struct thread *t, uint64_t addr, unsigned int kind);
+uint32_t site_here(struct thread *t, const struct origin *o, unsigned int kind);
 void totals_tick(struct thread *t, uint64_t now_ns);
 void totals_flush(struct thread *t);
+void totals_unwinds(struct thread *t);
 void totals_forked(void);
-
-void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b); /* event_take was premature */
 
 /* ---- hooks.c: which pages may hold recorded blocks ------------------------------------------- */
 

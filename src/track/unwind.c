@@ -23,7 +23,7 @@
  */
 #include "track/cfi.h"
 #include "track/hash.h"
-#include "track/track.h"
+#include "track/unwind.h"
 
 #include <string.h>
 
@@ -129,28 +129,15 @@ ALWAYS_INLINE uint64_t row_of(uint64_t pc)
 /* ---- paths ------------------------------------------------------------------------------ */
 
 /* Frames walked before a path is looked for: enough to tell most stacks apart by their hash. */
-#define PROBE_FRAMES 4
+#define PROBE_FRAMES 3
 #define SETS_BITS 14
 #define WAYS 4
 #define PATH_SPACE ((uint64_t)64 << 20)
-#define PATH_UNIT 64u
 #define MEM_STEP (64 << 10)
 
-/* Immutable once its index entry is stored. */
-struct path {
-	uint64_t pc;       /* return address it starts from */
-	uint64_t fp;       /* frame pointer - sp, when uses_fp */
-	uint32_t site;
-	uint32_t span;     /* bytes above sp that are read */
-	uint16_t nwords;   /* return addresses */
-	uint16_t nlinks;   /* saved frame pointers: value - sp */
-	uint8_t kind;
-	bool uses_fp;
-	uint64_t value[];  /* nwords + nlinks, then as many uint16_t: offset from sp in words */
-};
-
 static uint32_t sets[1u << SETS_BITS][WAYS]; /* path's place in PATH_UNITs << 8 | tag; 0: none */
-static uint8_t *path_base;
+uint8_t *path_base;
+uint32_t path_epoch = 1; /* a new thread's is 0 */
 static uint64_t path_used; /* bytes; PATH_UNIT is never used, so no entry is 0 */
 static uint32_t path_victim;
 
@@ -180,6 +167,8 @@ void unwind_flush(void)
 		for (uint32_t j = 0; j < WAYS; j++)
 			if (load_relaxed(&sets[i][j]))
 				store_relaxed(&sets[i][j], 0u);
+	/* Threads drop their predictions when they see another epoch. */
+	__atomic_fetch_add(&path_epoch, 1, __ATOMIC_RELEASE);
 	site_flush();
 }
 
@@ -189,47 +178,30 @@ void unwind_forked(void)
 	row_lock.word = 0;
 	memset(sets, 0, sizeof(sets));
 	path_used = PATH_UNIT;
+	path_epoch++;
 }
 
-ALWAYS_INLINE bool path_holds(const struct path *p, const struct origin *o, uint64_t hi, unsigned int kind)
-{
-	const uint16_t *off = (const uint16_t *)(p->value + p->nwords + p->nlinks);
-	const uint64_t *value = p->value, *sp = (const uint64_t *)o->sp;
-	uint32_t n = p->nwords, i = 0;
-	uint64_t diff = 0;
-
-	if (UNLIKELY(p->pc != o->pc || p->kind != kind || p->span > hi - o->sp ||
-		     (p->uses_fp && o->fp - o->sp != p->fp)))
-		return false;
-	for (; i + 8 <= n; i += 8) {
-		for (uint32_t j = 0; j < 8; j++)
-			diff |= sp[off[i + j]] ^ value[i + j];
-		if (diff)
-			return false;
-	}
-	for (; i < n; i++)
-		diff |= sp[off[i]] ^ value[i];
-	for (n += p->nlinks; i < n; i++)
-		diff |= (sp[off[i]] - o->sp) ^ value[i];
-	return !diff;
-}
-
-static COLD void path_add(struct thread *t, const struct origin *o, uint64_t hash, unsigned int kind,
+static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t hash, unsigned int kind,
 			  uint32_t site, uint32_t nwords, uint32_t nlinks, const uint64_t *link_addr,
 			  const uint64_t *link_value, bool uses_fp)
 {
-	uint64_t size = sizeof(struct path) + (uint64_t)(nwords + nlinks) * 10, at, top = o->sp;
+	uint64_t size, at, top = o->sp;
 	uint32_t set = (uint32_t)(hash >> 8) & ((1u << SETS_BITS) - 1), way, entry;
 	struct path *p;
 	uint16_t *off;
 
+	if (UNLIKELY(!path_base || !nwords))
+		return 0;
+	for (; nwords % GROUP; nwords++) {
+		t->word_addr[nwords] = t->word_addr[nwords - 1];
+		t->word_value[nwords] = t->word_value[nwords - 1];
+	}
+	size = sizeof(struct path) + (uint64_t)(nwords + nlinks) * 10;
 	size = (size + PATH_UNIT - 1) & ~(uint64_t)(PATH_UNIT - 1);
-	if (UNLIKELY(!path_base))
-		return;
 	at = __atomic_fetch_add(&path_used, size, __ATOMIC_RELAXED);
 	if (at + size > PATH_SPACE) {
 		store_relaxed(&path_used, PATH_SPACE);
-		return;
+		return 0;
 	}
 	if (at / MEM_STEP != (at + size) / MEM_STEP)
 		mem_count(MEM_STEP);
@@ -239,25 +211,25 @@ static COLD void path_add(struct thread *t, const struct origin *o, uint64_t has
 		uint64_t addr = i < nwords ? t->word_addr[i] : link_addr[i - nwords];
 
 		if (addr < o->sp || (addr - o->sp) / 8 > UINT16_MAX)
-			return; /* too deep for 16 bits; the memory stays unused */
+			return 0; /* too deep for 16 bits; the memory stays unused */
 		off[i] = (uint16_t)((addr - o->sp) / 8);
 		p->value[i] = i < nwords ? t->word_value[i] : link_value[i - nwords] - o->sp;
 		top = addr + 8 > top ? addr + 8 : top;
 	}
-	p->pc = o->pc;
+	p->origin = path_origin(o, kind);
 	p->fp = o->fp - o->sp;
 	p->uses_fp = uses_fp;
 	p->site = site;
 	p->span = (uint32_t)(top - o->sp);
 	p->nwords = (uint16_t)nwords;
 	p->nlinks = (uint16_t)nlinks;
-	p->kind = (uint8_t)kind;
 	entry = (uint32_t)(at / PATH_UNIT) << 8 | (uint32_t)(hash & 0xff);
 	for (way = 0; way < WAYS && load_relaxed(&sets[set][way]); way++)
 		;
 	if (way == WAYS)
 		way = path_victim++ & (WAYS - 1);
 	store_release(&sets[set][way], entry);
+	return entry;
 }
 
 /* ---- the walk ------------------------------------------------------------------------------ */
@@ -429,27 +401,26 @@ static uint32_t walk_all(struct thread *t, const struct origin *o, struct walk *
 
 static bool on_known_stack(struct thread *t, uint64_t sp)
 {
-	if (LIKELY(sp - t->stack_lo < t->stack_hi - t->stack_lo))
-		return true;
-	return stack_switch(t, sp);
+	return LIKELY(sp - t->stack_lo < t->stack_hi - t->stack_lo) || stack_switch(t, sp);
 }
 
 uint32_t unwind_plain(struct thread *t, const struct origin *o)
 {
 	struct walk w;
-	uint64_t *links = t->word_addr + MAX_FRAMES;
+	uint64_t *links = t->word_addr + MAX_FRAMES + GROUP;
 
 	t->nframes = 1;
 	t->pcs[0] = o->pc;
 	t->cut = LEDGER_SITE_CUT_NO_CFI;
 	if (on_known_stack(t, o->sp))
-		t->nframes = walk_all(t, o, &w, links, t->word_value + MAX_FRAMES);
+		t->nframes = walk_all(t, o, &w, links, t->word_value + MAX_FRAMES + GROUP);
 	return t->nframes;
 }
 
+/* The stack is not remembered: walk it.  Remembers it when it was seen before. */
 static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, uint64_t hash, unsigned int kind)
 {
-	uint64_t *link_addr = t->word_addr + MAX_FRAMES, *link_value = t->word_value + MAX_FRAMES;
+	uint64_t *link_addr = t->word_addr + MAX_FRAMES + GROUP, *link_value = t->word_value + MAX_FRAMES + GROUP;
 	struct walk w;
 	uint32_t site;
 	bool is_new;
@@ -459,7 +430,7 @@ static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, u
 	site = site_intern(t, t->pcs, t->nframes, kind, t->cut, &is_new);
 	/* A stack seen for the first time may be its last; the second time is soon enough. */
 	if (site && !is_new && w.remember && !(t->cut & LEDGER_SITE_CUT_NO_CFI))
-		path_add(t, o, hash, kind, site, w.nwords, w.nlinks, link_addr, link_value, w.uses_fp);
+		t->last_path = path_add(t, o, hash, kind, site, w.nwords, w.nlinks, link_addr, link_value, w.uses_fp);
 	return site;
 }
 
@@ -473,7 +444,7 @@ static COLD uint32_t unwind_lost(struct thread *t, const struct origin *o, unsig
 	return site_intern(t, t->pcs, 1, kind, LEDGER_SITE_CUT_NO_CFI, &is_new);
 }
 
-uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind)
+uint32_t unwind_probe(struct thread *t, const struct origin *o, unsigned int kind, uint32_t *slot)
 {
 	uint64_t pc = o->pc, sp = o->sp, fp = o->fp, hi, hash;
 	const uint32_t *set;
@@ -481,9 +452,12 @@ uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind
 
 	if (UNLIKELY(!on_known_stack(t, sp) || (sp & 7)))
 		return unwind_lost(t, o, kind);
+	if (UNLIKELY(t->path_epoch != load_acquire(&path_epoch))) {
+		t->path_epoch = load_acquire(&path_epoch);
+		memset(t->predicted, 0, sizeof(t->predicted));
+	}
 	hi = t->stack_hi;
-	/* The distance from the stack's top is the same in every thread that took the same way. */
-	hash = (hi - sp) * 0x9e3779b97f4a7c15ull + kind;
+	hash = path_place(t, o) + kind;
 	for (int i = 0; i < PROBE_FRAMES; i++) {
 		uint64_t row = row_of(pc), cfa;
 		unsigned int rk = ROW_KIND(row);
@@ -506,13 +480,15 @@ uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind
 	for (int i = 0; i < WAYS; i++) {
 		uint32_t entry = load_acquire(&set[i]);
 
-		if (entry && (entry & 0xff) == tag) {
-			const struct path *p = (const void *)(path_base + (uint64_t)(entry >> 8) * PATH_UNIT);
+		if (entry && (entry & 0xff) == tag && path_holds(path_at(entry), o, hi, kind)) {
+			uint32_t site = path_at(entry)->site;
 
-			if (LIKELY(path_holds(p, o, hi, kind))) {
-				t->unwinds_fast++;
-				return p->site;
-			}
+			t->unwinds_fast++;
+			t->last_path = entry;
+			/* Predicted entries are taken without a look at the counters' storage. */
+			if (counters_usable(t, site))
+				*slot = entry;
+			return site;
 		}
 	}
 	return unwind_walk(t, o, hash, kind);

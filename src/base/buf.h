@@ -26,7 +26,7 @@ int buf_add(struct buf *b, const void *data, size_t len);
 int buf_puts(struct buf *b, const char *s);
 int buf_putc(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 void buf_reset(struct buf *b);   /* empties it, keeps the memory, clears failed */
 void buf_release(struct buf *b); /* frees the memory, back to zero */
 char *buf_steal(struct buf *b);  /* the string (never NULL unless out of memory); b is empty */

@@ -34,16 +34,19 @@ struct cli_list {
 	size_t n;
 };
 
-/* One option; a table ends with CLI_END.  `optional` values need the --x=value form. */
+/*
+ * One option; a table ends with CLI_END.  An `optional` value is given as --x=value; a number,
+ * size, time or percentage also as the next argument, when that is one (--sample 512K).
+ */
 struct cli_option {
 	enum cli_type type;
-	char letter;       /* 0: none */
-	const char *name;  /* long name */
+	char letter;      /* 0: none */
+	const char *name; /* long name */
 	void *target;
 	const char *value; /* name of the value in help, NULL for flags */
 	const char *help;
-	bool optional;     /* value may be left out: then *target is left alone and *given is set */
-	bool *given;       /* set when the option was seen; may be NULL */
+	bool optional; /* value may be left out: then *target is left alone and *given is set */
+	bool *given;   /* set when the option was seen; may be NULL */
 };
 
 struct cli_command {

@@ -36,8 +36,19 @@ struct prof_value {
 	double var_blocks, var_bytes;
 };
 
+/* Sums saturate: a hostile file must not make a total wrap around. */
+static inline void prof_value_add(struct prof_value *to, const struct prof_value *v)
+{
+	if (__builtin_add_overflow(to->blocks, v->blocks, &to->blocks))
+		to->blocks = UINT64_MAX;
+	if (__builtin_add_overflow(to->bytes, v->bytes, &to->bytes))
+		to->bytes = UINT64_MAX;
+	to->var_blocks += v->var_blocks;
+	to->var_bytes += v->var_bytes;
+}
+
 struct prof_module {
-	char *path;        /* as the target saw it; "" unknown */
+	char *path; /* as the target saw it; "" unknown */
 	uint64_t start, end, bias;
 	uint8_t build_id[20];
 	uint8_t build_id_len;
@@ -69,15 +80,15 @@ struct prof_symbol {
 };
 
 struct prof_site {
-	uint32_t stack;    /* leaf frame; 0: unknown stack */
-	uint8_t kind;      /* enum prof_kind */
-	bool cut_depth;    /* deeper than the tracker's limit */
-	bool cut_no_cfi;   /* outermost frames missing */
-	uint64_t born;     /* ns since start, first seen */
+	uint32_t stack;  /* leaf frame; 0: unknown stack */
+	uint8_t kind;    /* enum prof_kind */
+	bool cut_depth;  /* deeper than the tracker's limit */
+	bool cut_no_cfi; /* outermost frames missing */
+	uint64_t born;   /* ns since start, first seen */
 	struct prof_value alloc, freed, inuse, peak;
-	uint64_t samples;       /* records behind alloc; equals alloc.blocks when exact */
-	uint64_t inuse_samples; /* records behind inuse */
-	uint64_t oldest;        /* born of the oldest live block, UINT64_MAX none */
+	uint64_t samples;                 /* records behind alloc; equals alloc.blocks when exact */
+	uint64_t inuse_samples;           /* records behind inuse */
+	uint64_t oldest;                  /* born of the oldest live block, UINT64_MAX none */
 	uint64_t life[PROF_LIFE_BUCKETS]; /* freed blocks by lifetime */
 };
 
@@ -115,30 +126,31 @@ struct prof_losses {
 };
 
 struct profile {
-	char *source;    /* path it was read from */
-	char *format;    /* "seep ledger", "seep snapshot", ... */
+	char *source; /* path it was read from */
+	char *format; /* "seep ledger", "seep snapshot", ... */
 	char *exe, *command, *allocator;
 	int32_t pid, ppid;
 	uint32_t exec_seq;
+	uint32_t nmerged; /* processes summed up here; 0: just this one */
 	bool sampled;
-	uint64_t period; /* bytes, in force at the end; 0: every block */
+	uint64_t period;                 /* bytes, in force at the end; 0: every block */
 	bool bypassed, forked, attached; /* ledger flags of those names */
-	bool live;       /* the process was still running when this was read */
-	bool killed;     /* ended without its destructors (SIGKILL, OOM, _exit, crash) */
-	bool execed;     /* the process went on as another program */
+	bool live;                       /* the process was still running when this was read */
+	bool killed;            /* ended without its destructors (SIGKILL, OOM, _exit, crash) */
+	bool execed;            /* the process went on as another program */
 	uint64_t start_real_ns; /* Unix epoch */
 	uint64_t duration_ns;   /* tracked so far */
 	uint64_t tracker_ledger_bytes, tracker_private_bytes; /* the tracker's own memory */
 	uint64_t unwinds_fast, unwinds_slow;
 	struct prof_losses losses;
 
-	uint64_t peak_bytes, peak_time;          /* highest total; time in ns since start */
-	uint64_t peak_copy_bytes;                /* total of sites' peak values */
+	uint64_t peak_bytes, peak_time; /* highest total; time in ns since start */
+	uint64_t peak_copy_bytes;       /* total of sites' peak values */
 
 	struct prof_module *modules;
-	struct prof_frame *frames; /* [0] root */
+	struct prof_frame *frames;   /* [0] root */
 	struct prof_symbol *symbols; /* [0] unknown */
-	struct prof_site *sites;   /* [0] may be the "stack unknown" site */
+	struct prof_site *sites;     /* [0] may be the "stack unknown" site */
 	struct prof_cell *cells;
 	struct prof_thread *threads; /* [0]: unknown/other */
 	struct prof_block *blocks;
@@ -173,7 +185,13 @@ struct prof_totals profile_totals(const struct profile *p, int kind);
 /*
  * A new profile that holds all of `in` (children of one run, several processes):
  * modules are matched by build-id and path, frames by (module, file address,
- * parent), sites by stack and kind; values and variances add up.  in[] stays the caller's.
+ * parent), sites by stack and kind; values and variances add up; threads stay apart.
+ * in[] stays the caller's.
+ *
+ * Timelines are added as step functions on a common clock; a process that has ended
+ * contributes nothing in use from its end on.  The peaks of several processes need not
+ * fall together: peak_bytes, peak_copy_bytes and the sites' peak values are sums of each
+ * process's own and thus only an upper bound of what was in use at any one moment.
  */
 struct seep_error *profile_merge(struct profile *const *in, size_t n, struct profile **ret_merged);
 

@@ -40,6 +40,16 @@ static struct id_table *node_ids, *site_ids;
 static struct lock intern_lock;
 static struct growing node_space, site_space;
 
+/*
+ * The stack interned last, outermost frame first, with its nodes: the next one mostly shares its outer
+ * part, which then needs no look-ups.  Emptied when modules change.
+ */
+static struct {
+	uint32_t n;
+	uint64_t pc[MAX_FRAMES];
+	uint32_t node[MAX_FRAMES];
+} last;
+
 static struct stack_table *stack_table_new(uint64_t slots)
 {
 	struct stack_table *st = mem_map(sizeof(*st) + slots * sizeof(st->slot[0]));
@@ -72,6 +82,7 @@ bool site_init(void)
 	site_space.step = 16 << 10;
 	intern_lock.word = 0;
 	nstacks = 0;
+	last.n = 0;
 	/* After a fork the parent's tables are ours to reuse. */
 	if (stacks)
 		memset(stacks->slot, 0, (stacks->mask + 1) * sizeof(stacks->slot[0]));
@@ -100,6 +111,7 @@ void site_flush(void)
 	for (uint64_t i = 0; i <= stacks->mask; i++)
 		store_relaxed(&stacks->slot[i].hash, 0ull);
 	nstacks = 0;
+	last.n = 0;
 	lock_give(&intern_lock);
 }
 
@@ -258,17 +270,23 @@ static uint32_t site_of_node(struct thread *t, uint32_t node, unsigned int kind,
 static uint32_t intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind, uint32_t cut,
 		       bool *ret_new)
 {
-	uint32_t node = 0;
 	const struct module *m = NULL;
+	uint32_t node = 0, i = 0;
 
-	for (uint32_t i = n; i-- > 0;) {
-		uint64_t pc = pcs[i] & LEDGER_PC_MASK;
+	while (i < n && i < last.n && last.pc[i] == pcs[n - 1 - i])
+		node = last.node[i++];
+	last.n = i;
+	for (; i < n; i++) {
+		uint64_t pc = pcs[n - 1 - i] & LEDGER_PC_MASK;
 
 		if (!m || pc - 1 < m->start || pc - 1 >= m->end)
 			m = module_of(pc - 1);
-		node = node_intern(node, (m ? (uint64_t)m->id << LEDGER_PC_MODULE_SHIFT : 0) | pc, n - i);
+		node = node_intern(node, (m ? (uint64_t)m->id << LEDGER_PC_MODULE_SHIFT : 0) | pc, i + 1);
 		if (!node)
 			return 0;
+		last.pc[i] = pcs[n - 1 - i];
+		last.node[i] = node;
+		last.n = i + 1;
 	}
 	return node ? site_of_node(t, node, kind, cut, ret_new) : 0;
 }
@@ -278,13 +296,15 @@ uint32_t site_intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned
 {
 	uint64_t hash = stack_hash(pcs, n, kind, cut);
 	uint32_t site = stack_find(hash);
+	const struct module *m = NULL;
 
 	*ret_new = false;
 	if (LIKELY(site))
 		return site;
 	/* Modules are looked up before the lock: finding a new one may empty the stack table. */
 	for (uint32_t i = 0; i < n; i++)
-		module_of(pcs[i] - 1);
+		if (!m || pcs[i] - 1 < m->start || pcs[i] - 1 >= m->end)
+			m = module_of(pcs[i] - 1);
 	if (!lock_take(&intern_lock))
 		return 0;
 	site = stack_find(hash);

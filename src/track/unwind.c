@@ -287,14 +287,17 @@ static bool walk_rows(struct thread *t, struct walk *w, uint64_t *link_addr, uin
 			base = w->sp;
 		} else if (kind == ROW_FP || kind == ROW_NOCFI) {
 			base = w->fp;
-			if (base - w->sp >= w->hi - w->sp || (base & 7))
-				return true;
 			if (!w->fp_loaded) {
 				w->uses_fp = true;
 			} else if (!w->fp_checked) {
 				link_addr[w->nlinks] = w->fp_addr;
 				link_value[w->nlinks++] = base;
 				w->fp_checked = true;
+			}
+			if (base - w->sp >= w->hi - w->sp || (base & 7)) {
+				/* The psABI marks the outermost frame with a frame pointer of zero. */
+				w->complete = base == 0;
+				return true;
 			}
 			if (kind == ROW_NOCFI)
 				row |= row_pack(0, 0, 16, 16);

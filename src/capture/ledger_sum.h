@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a ledger's live records and counters add up to: per site, and per (site, thread).
+ */
+#ifndef SEEP_CAPTURE_LEDGER_SUM_H
+#define SEEP_CAPTURE_LEDGER_SUM_H
+
+#include "capture/ledger_file.h"
+#include "profile/profile.h"
+
+/* Live records: those with weight 1 exactly, the others as estimates. */
+struct live_sum {
+	uint64_t records;
+	uint64_t blocks, bytes;       /* of records with weight 1 */
+	double est_blocks, est_bytes; /* of the others */
+	double var_blocks, var_bytes;
+	uint32_t oldest;    /* ticks; valid when records > 0 */
+	uint32_t last_cell; /* the site's cell used last: the likely next one */
+};
+
+struct cell_sum {
+	uint32_t site, thread;
+	struct live_sum sum;
+};
+
+struct ledger_sum {
+	struct live_sum *live;            /* [nsites] */
+	struct ledger_counters *counters; /* [nsites], summed over the shards */
+	uint64_t nsites;
+
+	struct cell_sum *cells;
+	size_t ncells, cap_cells;
+	uint32_t *hash; /* (site, thread) → cell + 1 */
+	size_t hash_slots;
+
+	struct prof_block *blocks; /* `born` in ticks; thread unchecked */
+	size_t nblocks, cap_blocks;
+	uint32_t newest; /* ticks */
+	bool sampled;    /* some record or counter is an estimate */
+};
+
+/* Both return 0 or negative errno; *torn grows by the records that had to be left out. */
+int ledger_sum_live(struct ledger_sum *s, struct ledger_file *f, bool blocks, uint64_t *torn);
+int ledger_sum_counters(struct ledger_sum *s, struct ledger_file *f);
+void ledger_sum_release(struct ledger_sum *s);
+
+/* A sum as a value: estimates rounded, nothing ever more than 2^64 - 1. */
+struct prof_value live_value(const struct live_sum *l);
+
+/* What a file says is a variance → one: infinite, NaN or negative is 0. */
+double variance_of(double v);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What /proc says of the process that writes a ledger.  Everything here is a
+ * best-effort answer about something that may end while we ask.
+ */
+#ifndef SEEP_CAPTURE_PROCESS_H
+#define SEEP_CAPTURE_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct ledger_header;
+
+enum writer_state {
+	WRITER_GONE,    /* no such process, or its pid belongs to another one now */
+	WRITER_RUNNING, /* it runs and still writes this ledger, as far as can be seen */
+	WRITER_LEFT, /* it runs, but no longer has the ledger mapped: it went on as another program */
+};
+
+/* h: of the ledger whose file is st. */
+enum writer_state writer_state(const struct ledger_header *h, const struct stat *st);
+
+/* Start time (field 22 of stat), state letter and threads of a process; 0, or negative errno. */
+int process_stat(pid_t pid, uint64_t *ret_start_ticks, char *ret_state, uint64_t *ret_threads);
+
+/* Whether a process maps the file: 1, 0, or negative errno when its maps cannot be read. */
+int process_maps_file(pid_t pid, const struct stat *st);
+
+/* The path (malloc'ed) in the nth mapping, from 0, of a file whose name ends with suffix; -ENOENT: no more. */
+int process_find_mapping(pid_t pid, const char *suffix, unsigned int nth, char **ret_path);
+
+#endif

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Snapshot file → profile.
+ *
+ * The file is hostile.  Its size bounds what it may unpack to; the check field
+ * catches damage before anything is unpacked; and since every value takes at least
+ * one byte, a section can never claim more records than its bytes divided by its
+ * columns, so memory stays in proportion to the file.  Whatever passes is then
+ * judged by profile_check(), as every profile is.
+ */
+#include "capture/capture.h"
+#include "capture/snapshot.h"
+
+#include "base/cleanup.h"
+#include "base/cursor.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zstd.h>
+
+/* ---- decoding --------------------------------------------------------------- */
+
+static int64_t unzigzag(uint64_t v)
+{
+	return (int64_t)(v >> 1 ^ -(v & 1));
+}
+
+static size_t width_of(const struct column *c)
+{
+	static const uint8_t width[] = { [COL_BOOL] = 1,
+		                         [COL_U8] = 1,
+		                         [COL_I32] = 4,
+		                         [COL_U32] = 4,
+		                         [COL_U64] = 8,
+		                         [COL_DOUBLE] = 8,
+		                         [COL_STRING] = sizeof(char *) };
+
+	return width[c->type];
+}
+
+static int get_string(struct cursor *cur, uint64_t len, uint8_t *at)
+{
+	const uint8_t *bytes;
+	char *s;
+
+	if (!len)
+		return 0;
+	bytes = cursor_bytes(cur, len - 1 > SIZE_MAX ? SIZE_MAX : (size_t)(len - 1));
+	if (!bytes)
+		return -EBADMSG;
+	if (memchr(bytes, 0, (size_t)(len - 1)))
+		return -EBADMSG;
+	s = strndup((const char *)bytes, (size_t)(len - 1));
+	if (!s)
+		return -ENOMEM;
+	memcpy(at, &s, sizeof(s));
+	return 0;
+}
+
+/* Stores a number in a field; one that does not fit it is damage. */
+static int put_field(const struct column *c, uint64_t v, uint8_t *at)
+{
+	double d, one = 1;
+	uint64_t bits;
+	uint32_t u32;
+	int32_t i32;
+
+	switch ((enum column_type)c->type) {
+	case COL_BOOL:
+	case COL_U8:
+		if (v > (c->type == COL_BOOL ? 1u : 255u))
+			return -EBADMSG;
+		*at = (uint8_t)v;
+		return 0;
+	case COL_I32:
+		if (!c->delta)
+			v = (uint64_t)unzigzag(v);
+		if ((int64_t)v < INT32_MIN || (int64_t)v > INT32_MAX)
+			return -EBADMSG;
+		i32 = (int32_t)(int64_t)v;
+		memcpy(at, &i32, 4);
+		return 0;
+	case COL_U32:
+		if (v > UINT32_MAX)
+			return -EBADMSG;
+		u32 = (uint32_t)v;
+		memcpy(at, &u32, 4);
+		return 0;
+	case COL_U64:
+		memcpy(at, &v, 8);
+		return 0;
+	case COL_DOUBLE:
+		memcpy(&bits, &one, 8);
+		bits ^= __builtin_bswap64(v);
+		memcpy(&d, &bits, 8);
+		memcpy(at, &d, 8);
+		return 0;
+	case COL_STRING:
+		return get_string(NULL, 0, at);
+	}
+	return -EBADMSG;
+}
+
+static int get_column(struct cursor *cur, const struct column *c, uint8_t *at, size_t record,
+                      size_t n)
+{
+	uint64_t last = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++, at += record) {
+		uint64_t v = cursor_uleb(cur);
+
+		if (cur->failed)
+			return -EBADMSG;
+		if (c->type == COL_STRING) {
+			r = get_string(cur, v, at);
+			continue;
+		}
+		if (c->delta)
+			v = last + (uint64_t)unzigzag(v);
+		last = v;
+		r = put_field(c, v, at);
+	}
+	return r;
+}
+
+/*
+ * A section's records into a new array.  *ret_n is set even on failure, together with *ret_records, so that the
+ * strings decoded so far are released with the profile.
+ */
+static int get_section(struct cursor *cur, enum snapshot_section id, void *ret_records,
+                       size_t *ret_n)
+{
+	const struct layout *l = &snapshot_layouts[id];
+	uint64_t n = cursor_uleb(cur), least = 0;
+	uint8_t *records;
+	int r = 0;
+
+	for (size_t i = 0; i < l->ncolumns; i++)
+		least += l->columns[i].repeat;
+	if (cur->failed || n > cursor_left(cur) / least || n >= UINT32_MAX)
+		return -EBADMSG;
+	records = calloc(n ? n : 1, l->record);
+	if (!records)
+		return -ENOMEM;
+	*(void **)ret_records = records;
+	*ret_n = n;
+	for (size_t i = 0; i < l->ncolumns && !r; i++) {
+		const struct column *c = &l->columns[i];
+
+		for (size_t k = 0; k < c->repeat && !r; k++)
+			r = get_column(cur, c, records + c->offset + k * width_of(c), l->record, n);
+	}
+	if (!r && cursor_left(cur)) /* bytes that mean nothing */
+		r = -EBADMSG;
+	return r;
+}
+
+/* ---- sections that are not simply an array ------------------------------------ */
+
+static void free_metas(struct profile *m, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(m[i].exe);
+		free(m[i].command);
+		free(m[i].allocator);
+	}
+	free(m);
+}
+
+/* The profile's own fields: decoded into one of its own, then moved over. */
+static int get_meta(struct cursor *cur, struct profile *p)
+{
+	const struct layout *l = &snapshot_layouts[SNAP_META];
+	struct profile *m = NULL;
+	size_t n = 0;
+	int r = get_section(cur, SNAP_META, &m, &n);
+
+	if (!r && n != 1)
+		r = -EBADMSG;
+	for (size_t i = 0; i < l->ncolumns && !r; i++) {
+		const struct column *c = &l->columns[i];
+
+		memcpy((uint8_t *)p + c->offset, (uint8_t *)m + c->offset, c->repeat * width_of(c));
+	}
+	if (!r)
+		m->exe = m->command = m->allocator = NULL;
+	free_metas(m, n); /* a damaged file may have several */
+	return r;
+}
+
+static int get_classes(struct cursor *cur, struct profile *p)
+{
+	struct prof_class *classes = NULL;
+	size_t n = 0;
+	int r = get_section(cur, SNAP_CLASSES, &classes, &n);
+
+	if (!r && n != PROF_SIZE_CLASSES)
+		r = -EBADMSG;
+	if (!r)
+		memcpy(p->classes, classes, sizeof(p->classes));
+	free(classes);
+	return r;
+}
+
+/* Symbols come first, as numbers of lines; the lines follow in a section of their own. */
+struct symbol_parts {
+	struct prof_symbol *symbols;
+	struct prof_line *lines;
+	size_t nsymbols, nlines;
+	bool have_symbols, have_lines;
+};
+
+static void free_parts(struct symbol_parts *s)
+{
+	for (size_t i = 0; i < s->nlines; i++) {
+		free(s->lines[i].function);
+		free(s->lines[i].file);
+	}
+	free(s->lines);
+	free(s->symbols);
+}
+
+static void drop_symbols(struct profile *p)
+{
+	for (size_t i = 0; i < p->nsymbols; i++)
+		free(p->symbols[i].lines); /* as profile_new() made them: without strings */
+	free(TAKE(p->symbols));
+	p->nsymbols = 0;
+}
+
+static int join_symbols(struct symbol_parts *s, struct profile *p)
+{
+	uint64_t total = 0;
+	size_t at = 0;
+
+	for (size_t i = 0; i < s->nsymbols; i++) {
+		if (!s->symbols[i].nlines)
+			return -EBADMSG;
+		total += s->symbols[i].nlines;
+	}
+	if (!s->nsymbols || total != s->nlines)
+		return -EBADMSG;
+	drop_symbols(p);
+	p->symbols = TAKE(s->symbols);
+	for (size_t i = 0; i < s->nsymbols; i++) {
+		struct prof_symbol *sym = &p->symbols[i];
+
+		sym->lines = calloc(sym->nlines, sizeof(*sym->lines));
+		if (!sym->lines)
+			return -ENOMEM;
+		p->nsymbols = i + 1;
+		memcpy(sym->lines, s->lines + at, sym->nlines * sizeof(*sym->lines));
+		memset(s->lines + at, 0, sym->nlines * sizeof(*sym->lines)); /* their strings moved */
+		at += sym->nlines;
+	}
+	return 0;
+}
+
+static int get_one(struct cursor *cur, enum snapshot_section id, struct profile *p,
+                   struct symbol_parts *parts)
+{
+	switch (id) {
+	case SNAP_META:
+		return get_meta(cur, p);
+	case SNAP_MODULES:
+		return get_section(cur, id, &p->modules, &p->nmodules);
+	case SNAP_FRAMES:
+		free(TAKE(p->frames));
+		p->nframes = 0;
+		return get_section(cur, id, &p->frames, &p->nframes);
+	case SNAP_SYMBOLS:
+		return get_section(cur, id, &parts->symbols, &parts->nsymbols);
+	case SNAP_LINES:
+		return get_section(cur, id, &parts->lines, &parts->nlines);
+	case SNAP_SITES:
+		return get_section(cur, id, &p->sites, &p->nsites);
+	case SNAP_CELLS:
+		return get_section(cur, id, &p->cells, &p->ncells);
+	case SNAP_THREADS:
+		return get_section(cur, id, &p->threads, &p->nthreads);
+	case SNAP_BLOCKS:
+		return get_section(cur, id, &p->blocks, &p->nblocks);
+	case SNAP_POINTS:
+		return get_section(cur, id, &p->points, &p->npoints);
+	case SNAP_CLASSES:
+		return get_classes(cur, p);
+	case SNAP_END:
+	case SNAP_NSECTIONS:
+		break;
+	}
+	return -EBADMSG;
+}
+
+static int decode(struct cursor *cur, struct profile *p)
+{
+	struct symbol_parts parts = { 0 };
+	uint32_t seen = 0;
+	int r = 0;
+
+	while (!r) {
+		uint8_t id = cursor_u8(cur);
+		const uint8_t *bytes;
+		uint64_t len;
+
+		if (cur->failed) {
+			r = -EBADMSG;
+			break;
+		}
+		if (id == SNAP_END)
+			break;
+		len = cursor_uleb(cur);
+		bytes = cursor_bytes(cur, len > SIZE_MAX ? SIZE_MAX : (size_t)len);
+		if (!bytes) {
+			r = -EBADMSG;
+		} else if (id <
+		           SNAP_NSECTIONS) { /* others: additions of a later minor change, of no use here */
+			struct cursor in = cursor_make(bytes, (size_t)len);
+
+			if (seen & 1u << id)
+				r = -EBADMSG;
+			seen |= 1u << id;
+			if (!r)
+				r = get_one(&in, id, p, &parts);
+		}
+	}
+	if (!r && seen != (1u << SNAP_NSECTIONS) - 2)
+		r = -EBADMSG; /* every section is there, if only empty */
+	if (!r)
+		r = join_symbols(&parts, p);
+	free_parts(&parts);
+	return r;
+}
+
+/* A thread always has a name, if an empty one. */
+static int name_threads(struct profile *p)
+{
+	for (size_t i = 0; i < p->nthreads; i++) {
+		if (!p->threads[i].name)
+			p->threads[i].name = strdup("");
+		if (!p->threads[i].name)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static struct seep_error *is_damaged(const char *path, const char *how)
+{
+	return seep_error_hint(seep_error_new(0, "the snapshot %s is damaged: %s", path, how),
+	                       "Copy it again from where it was made; nothing of it can be trusted.");
+}
+
+struct seep_error *snapshot_decode(const void *raw, size_t n, const char *path,
+                                   struct profile **ret_profile)
+{
+	_cleanup_profile_ struct profile *p = profile_new();
+	struct cursor cur = cursor_make(raw, n);
+	struct seep_error *err;
+	int r;
+
+	if (!p)
+		return &seep_error_nomem;
+	r = decode(&cur, p);
+	if (r == -ENOMEM)
+		return &seep_error_nomem;
+	if (r < 0)
+		return is_damaged(path, "its content makes no sense");
+	p->source = strdup(path);
+	p->format = strdup("seep snapshot");
+	if (!p->source || !p->format || name_threads(p) < 0)
+		return &seep_error_nomem;
+	err = profile_check(p);
+	if (err)
+		return seep_error_wrap(err, "the snapshot %s is damaged", path);
+	*ret_profile = TAKE(p);
+	return NULL;
+}
+
+/* ---- the file ------------------------------------------------------------------- */
+
+static struct seep_error *check_header(const struct snapshot_header *h, const char *path,
+                                       uint64_t size)
+{
+	if (memcmp(h->magic, SNAPSHOT_MAGIC, sizeof(h->magic)) != 0)
+		return seep_error_new(0, "%s is not a seep snapshot", path);
+	if (h->version != SNAPSHOT_VERSION)
+		return seep_error_hint(
+			seep_error_new(0, "%s is a snapshot of version %u; this seep reads up to %u",
+		                       path, h->version, SNAPSHOT_VERSION),
+			"Read it with a newer seep.");
+	if (h->file_size > size)
+		return is_damaged(path, "it is truncated");
+	if (h->file_size != size || h->packed_size > size - sizeof(*h))
+		return is_damaged(path, "its size is wrong");
+	if (h->flags)
+		return is_damaged(path, "its header makes no sense");
+	return NULL;
+}
+
+static struct seep_error *unpack(const struct snapshot_header *h, const uint8_t *rest,
+                                 uint64_t size, const char *path, struct profile **ret_profile)
+{
+	_cleanup_free_ void *raw = NULL;
+	size_t n;
+
+	if (snapshot_check(h, rest, size - sizeof(*h)) != h->check)
+		return is_damaged(path, "its check sum is wrong");
+	if (h->raw_size > SNAPSHOT_FREE_SIZE &&
+	    (h->raw_size - SNAPSHOT_FREE_SIZE) / SNAPSHOT_MAX_RATIO > size)
+		return is_damaged(path, "it would unpack to an absurd size");
+	raw = malloc(h->raw_size + 1);
+	if (!raw)
+		return &seep_error_nomem;
+	n = ZSTD_decompress(raw, h->raw_size, rest, h->packed_size);
+	if (ZSTD_isError(n) || n != h->raw_size)
+		return is_damaged(path, "it does not unpack");
+	return snapshot_decode(raw, n, path, ret_profile);
+}
+
+struct seep_error *snapshot_read(const char *path, struct profile **ret_profile)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_free_ uint8_t *file = NULL;
+	struct snapshot_header h;
+	struct seep_error *err;
+	struct stat st;
+	size_t got = 0, size;
+
+	if (fd < 0)
+		return seep_error_new(errno, "cannot open %s", path);
+	if (fstat(fd, &st) < 0)
+		return seep_error_new(errno, "cannot look at %s", path);
+	if (!S_ISREG(st.st_mode))
+		return seep_error_new(0, "%s is not a regular file, so no snapshot", path);
+	if ((uint64_t)st.st_size < sizeof(h))
+		return seep_error_new(0, "%s is not a seep snapshot: it is too short", path);
+	/* The header first: nothing is allocated for a file that is something else, or sparse and huge. */
+	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+		return seep_error_new(errno, "cannot read %s", path);
+	err = check_header(&h, path, (uint64_t)st.st_size);
+	if (err)
+		return err;
+	size = (size_t)st.st_size - sizeof(h);
+	file = malloc(size + 1);
+	if (!file)
+		return &seep_error_nomem;
+	while (got < size) {
+		ssize_t n = pread(fd, file + got, size - got, (off_t)(sizeof(h) + got));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return seep_error_new(errno, "cannot read %s", path);
+		if (n == 0)
+			return is_damaged(path, "it is truncated");
+		got += (size_t)n;
+	}
+	return unpack(&h, file, (uint64_t)st.st_size, path, ret_profile);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * seep help: the overview, or one command's own -h text.  The command prints its
+ * help itself, so there is no second copy that could be wrong.
+ */
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+#include <string.h>
+
+void cli_overview(FILE *f)
+{
+	fprintf(f, "seep finds where the memory of a native Linux process goes.\n\n"
+	           "Usage: seep COMMAND [OPTIONS] [OPERANDS]\n\nCommands:\n");
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		fprintf(f, "  %-8s %s\n", c->name, c->summary);
+	fprintf(f, "\nStart here:  seep run -- ./program\n"
+	           "`seep help COMMAND` shows a command's options, `seep --version` the version.\n");
+}
+
+/* Edits (insert, delete, replace, swap of neighbours) from a to b; both shorter than the table. */
+static unsigned int distance(const char *a, const char *b)
+{
+	enum { MAX = 24 };
+	unsigned int d[MAX + 1][MAX + 1];
+	size_t n = strlen(a), m = strlen(b);
+
+	if (n > MAX || m > MAX)
+		return MAX;
+	for (size_t i = 0; i <= n; i++) {
+		for (size_t j = 0; j <= m; j++) {
+			unsigned int best;
+
+			if (!i || !j) {
+				d[i][j] = (unsigned int)(i + j);
+				continue;
+			}
+			best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+			if (d[i - 1][j] + 1 < best)
+				best = d[i - 1][j] + 1;
+			if (d[i][j - 1] + 1 < best)
+				best = d[i][j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    d[i - 2][j - 2] + 1 < best)
+				best = d[i - 2][j - 2] + 1;
+			d[i][j] = best;
+		}
+	}
+	return d[n][m];
+}
+
+const char *cli_nearest(const char *name)
+{
+	const char *best = NULL;
+	unsigned int least = 3; /* farther than two edits is another word */
+
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		unsigned int d = distance(name, c->name);
+
+		if (strlen(name) >= 3 && !strncmp(name, c->name, strlen(name)))
+			d = 1;
+		if (d < least && d < strlen(c->name)) {
+			least = d;
+			best = c->name;
+		}
+	}
+	return best;
+}
+
+int cli_unknown_command(const char *name)
+{
+	const char *near = cli_nearest(name);
+
+	fprintf(stderr, "seep: there is no command '%s'", name);
+	if (near)
+		fprintf(stderr, "; did you mean '%s'?\n", near);
+	else
+		fprintf(stderr, ".\n");
+	fprintf(stderr, "`seep help` lists the commands. To track a program: seep run -- %s\n",
+	        name);
+	return CLI_FAILED;
+}
+
+int cmd_help(int argc, char **argv)
+{
+	static const struct cli_option opts[] = { { .type = CLI_END } };
+	int n = cli_parse(opts, argc, argv, false);
+	char help[] = "-h";
+
+	if (n < 0)
+		return n == -2 ? CLI_OK : CLI_FAILED;
+	if (!n) {
+		cli_overview(stdout);
+		return CLI_OK;
+	}
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		if (!strcmp(c->name, argv[1])) {
+			char *args[] = { argv[1], help, NULL };
+
+			return c->run(2, args);
+		}
+	}
+	return cli_unknown_command(argv[1]);
+}

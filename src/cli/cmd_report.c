@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * seep report: ledgers, snapshots or running processes → what holds the memory.
+ * Opens and merges the inputs, gives the addresses names, makes the view the
+ * options ask for and lets src/output write it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "analysis/view.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/parse.h"
+#include "capture/capture.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "output/emit.h"
+#include "output/report.h"
+#include "profile/profile.h"
+#include "sym/sym.h"
+
+#define DEFAULT_TOP 10
+#define DEFAULT_TOP_JSON 1000
+#define DEFAULT_DEPTH 12
+
+struct options {
+	const char *value, *by, *tree, *sort, *min, *output, *sysroot;
+	uint64_t top, depth, width;
+	bool top_given, json, hist, full_paths, fold, inlines, debuginfod, symbols;
+	struct cli_list focus, ignore, hide, debug_dirs;
+};
+
+/* ---- words of options ------------------------------------------------------ */
+
+struct word {
+	const char *name;
+	int value;
+};
+
+static const struct word value_words[] = {
+	{ "inuse", MEASURE_INUSE },
+	{ "alloc", MEASURE_ALLOC },
+	{ "freed", MEASURE_FREED },
+	{ "peak", MEASURE_PEAK },
+};
+static const struct word by_words[] = {
+	{ "site", GROUP_SITE },     { "function", GROUP_FUNCTION }, { "module", GROUP_MODULE },
+	{ "thread", GROUP_THREAD }, { "kind", GROUP_KIND },
+};
+static const struct word tree_words[] = { { "root", TREE_ROOT_FIRST }, { "leaf", TREE_LEAF_FIRST } };
+static const struct word sort_words[] = {
+	{ "total", ORDER_TOTAL },     { "self", ORDER_VALUE }, { "blocks", ORDER_BLOCKS },
+	{ "average", ORDER_AVERAGE }, { "age", ORDER_AGE },    { "name", ORDER_NAME },
+};
+
+static struct seep_error *find_word(const char *option, const char *name, const struct word *words,
+                                    size_t n, int *ret_value)
+{
+	struct buf names = { 0 };
+	struct seep_error *err;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(words[i].name, name)) {
+			*ret_value = words[i].value;
+			return NULL;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&names, "%s%s", i ? ", " : "", words[i].name);
+	err = seep_error_hint(seep_error_new(0, "%s cannot be '%s'", option, name),
+	                      "It is one of: %s", names.data ? names.data : "");
+	buf_release(&names);
+	return err;
+}
+
+/* inuse, alloc, freed, peak, each also with -blocks; "blocks" alone is inuse-blocks. */
+static struct seep_error *parse_measure(const char *name, struct measure *ret_measure)
+{
+	char base[32];
+	size_t n = strlen(name);
+	struct seep_error *err;
+	bool blocks = n > 7 && !strcmp(name + n - 7, "-blocks");
+	int value;
+
+	if (!strcmp(name, "blocks")) {
+		*ret_measure = (struct measure){ MEASURE_INUSE, true };
+		return NULL;
+	}
+	if (blocks)
+		n -= 7;
+	snprintf(base, sizeof(base), "%.*s", (int)(n < sizeof(base) ? n : sizeof(base) - 1), name);
+	err = find_word("--value", base, value_words, ARRAY_SIZE(value_words), &value);
+	if (err)
+		return seep_error_hint(
+			err, "It is inuse, alloc, freed or peak, each also with -blocks, such as "
+			     "alloc-blocks; plain blocks means inuse-blocks.");
+	*ret_measure = (struct measure){ (enum measure_value)value, blocks };
+	return NULL;
+}
+
+static struct seep_error *parse_min(const char *text, struct report_options *r)
+{
+	size_t n = strlen(text);
+	double percent;
+
+	if (n && text[n - 1] == '%') {
+		if (parse_percent(text, &percent) < 0)
+			return seep_error_new(0, "--min cannot be '%s'", text);
+		r->min_ratio = percent / 100;
+		return NULL;
+	}
+	if (parse_size(text, &r->min_value) < 0)
+		return seep_error_hint(seep_error_new(0, "--min cannot be '%s'", text),
+		                       "Give a share such as 1%% or a size such as 64K.");
+	return NULL;
+}
+
+static struct seep_error *make_report_options(const struct options *o, struct report_options *r)
+{
+	struct seep_error *err = parse_measure(o->value, &r->measure);
+	int by = GROUP_SITE, direction = TREE_ROOT_FIRST, order = ORDER_TOTAL;
+
+	if (!err && o->by)
+		err = find_word("--by", o->by, by_words, ARRAY_SIZE(by_words), &by);
+	if (!err && o->tree)
+		err = find_word("--tree", o->tree, tree_words, ARRAY_SIZE(tree_words), &direction);
+	if (!err && o->sort)
+		err = find_word("--sort", o->sort, sort_words, ARRAY_SIZE(sort_words), &order);
+	if (!err && o->min)
+		err = parse_min(o->min, r);
+	if (err)
+		return err;
+	if (o->tree && (o->by || o->sort))
+		return seep_error_new(0, "--tree does not go with %s", o->by ? "--by" : "--sort");
+	if (by == GROUP_THREAD && r->measure.value != MEASURE_INUSE)
+		return seep_error_hint(seep_error_new(0, "by thread only what is in use is known"),
+		                       "Use --value inuse or --value blocks.");
+	r->by = (enum group_by)by;
+	r->tree = o->tree != NULL;
+	r->direction = (enum tree_direction)direction;
+	r->order = (enum group_order)order;
+	/* A program can cut for itself, but all sites of a big one, with their stacks, are hundreds of megabytes. */
+	r->top = o->top_given ? (size_t)o->top
+	         : r->tree    ? 0
+	         : o->json    ? DEFAULT_TOP_JSON
+	                      : DEFAULT_TOP;
+	if (r->tree && !o->min)
+		r->min_ratio = o->json ? 0.001 : 0.01;
+	r->depth = (size_t)o->depth;
+	r->hist = o->hist;
+	r->full_paths = o->full_paths;
+	return NULL;
+}
+
+/* ---- input ------------------------------------------------------------------- */
+
+static struct seep_error *open_inputs(char **names, size_t n, struct profile **ret_profile)
+{
+	struct profile **in = calloc(n, sizeof(*in));
+	struct read_options read = { .blocks = false };
+	struct seep_error *err = NULL;
+
+	if (!in)
+		return &seep_error_nomem;
+	for (size_t i = 0; !err && i < n; i++) {
+		err = profile_open(names[i], &read, &in[i]);
+		if (!err)
+			err = profile_check(in[i]);
+	}
+	if (!err && n == 1)
+		*ret_profile = TAKE(in[0]);
+	else if (!err)
+		err = profile_merge(in, n, ret_profile);
+	for (size_t i = 0; i < n; i++)
+		profile_free(in[i]);
+	free(in);
+	return err;
+}
+
+static void show_progress(void *arg, unsigned int done, unsigned int total)
+{
+	fprintf(stderr, done < total ? "\rReading symbols: %u of %u modules" : "\r\033[K", done,
+	        total);
+	fflush(stderr);
+}
+
+static struct seep_error *symbolize(const struct options *o, struct profile *p, size_t inputs,
+                                    struct symbolizer **ret_sym)
+{
+	_cleanup_free_ const char **dirs = calloc(o->debug_dirs.n + 1, sizeof(*dirs));
+	struct sym_options opts = {
+		.debug_dirs = dirs,
+		.sysroot = o->sysroot,
+		.pid = inputs == 1 && p->live ? p->pid : 0,
+		.no_debuginfod = !o->debuginfod,
+		.no_inlines = !o->inlines,
+		.progress = cli_terminal(STDERR_FILENO) ? show_progress : NULL,
+	};
+	struct seep_error *err;
+
+	if (!dirs)
+		return &seep_error_nomem;
+	for (size_t i = 0; i < o->debug_dirs.n; i++)
+		dirs[i] = o->debug_dirs.items[i];
+	err = symbolizer_new(&opts, ret_sym);
+	if (!err)
+		err = symbolizer_run(*ret_sym, p);
+	return err;
+}
+
+/* ---- output ------------------------------------------------------------------ */
+
+static struct seep_error *write_out(const struct buf *out, const char *path)
+{
+	_cleanup_fclose_ FILE *f = path ? fopen(path, "we") : NULL;
+	FILE *to = path ? f : stdout;
+
+	if (!to)
+		return seep_error_new(errno, "cannot create %s", path);
+	if (fwrite(out->data, 1, out->len, to) != out->len || fflush(to)) {
+		if (!path && errno == EPIPE)
+			return NULL; /* the reader of the pipe has seen enough */
+		return seep_error_new(errno, "cannot write to %s", path ? path : "standard output");
+	}
+	return NULL;
+}
+
+static struct seep_error *emit_report(const struct options *o, const struct report_options *r,
+                                      const struct view *v)
+{
+	_cleanup_buf_ struct buf out = { 0 };
+	struct emit_options emit_opts = {
+		.format = o->json ? EMIT_JSON : EMIT_TEXT,
+		.width = o->width    ? (unsigned int)o->width
+		         : o->output ? 100
+		                     : cli_width(STDOUT_FILENO),
+		.color = !o->output && cli_color(STDOUT_FILENO),
+	};
+	_cleanup_emit_ struct emit *e = emit_new(&emit_opts, &out);
+	struct seep_error *err;
+
+	if (!e)
+		return &seep_error_nomem;
+	err = report_emit(e, v, r);
+	if (err)
+		return err;
+	if (out.failed)
+		return &seep_error_nomem;
+	return write_out(&out, o->output);
+}
+
+static struct seep_error *report(const struct options *o, char **names, size_t n)
+{
+	_cleanup_profile_ struct profile *p = NULL;
+	_cleanup_view_ struct view *v = NULL;
+	_cleanup_free_ char *cwd = getcwd(NULL, 0);
+	struct symbolizer *sym = NULL;
+	struct report_options r = { .cwd = cwd };
+	struct view_options view = {
+		.focus = o->focus.items,
+		.nfocus = o->focus.n,
+		.ignore = o->ignore.items,
+		.nignore = o->ignore.n,
+		.hide = o->hide.items,
+		.nhide = o->hide.n,
+		.no_fold = !o->fold,
+	};
+	struct seep_error *err = make_report_options(o, &r);
+
+	if (!err)
+		err = open_inputs(names, n, &p);
+	if (!err && o->symbols)
+		err = symbolize(o, p, n, &sym);
+	if (!err)
+		err = view_new(p, &view, &v);
+	if (!err) {
+		r.warnings = sym ? symbolizer_warnings(sym) : NULL;
+		err = emit_report(o, &r, v);
+	}
+	symbolizer_free(sym);
+	return err;
+}
+
+int cmd_report(int argc, char **argv)
+{
+	struct options o = {
+		.value = "inuse",
+		.depth = DEFAULT_DEPTH,
+		.fold = true,
+		.inlines = true,
+		.debuginfod = true,
+		.symbols = true,
+	};
+	const struct cli_option options[] = {
+		{ CLI_STRING, 'v', "value", &o.value, "WHAT",
+		  "inuse (default), alloc, freed or peak; with -blocks to count blocks", false,
+		  NULL },
+		{ CLI_STRING, 'b', "by", &o.by, "WHAT",
+		  "site (default), function, module, thread or kind", false, NULL },
+		{ CLI_STRING, 't', "tree", &o.tree, "END",
+		  "call tree, from the root or from the leaf", false, NULL },
+		{ CLI_STRING, 's', "sort", &o.sort, "ORDER",
+		  "total (default), self, blocks, average, age or name", false, NULL },
+		{ CLI_U64, 'n', "top", &o.top, "N",
+		  "at most N entries; 0: all (default 10; 1000 with --json)", false, &o.top_given },
+		{ CLI_STRING, 'm', "min", &o.min, "SIZE",
+		  "leave out what is smaller: 64K, or a share such as 1%", false, NULL },
+		{ CLI_U64, 0, "depth", &o.depth, "N",
+		  "frames shown of a stack; 0: all (default 12)", false, NULL },
+		{ CLI_LIST, 'f', "focus", &o.focus, "REGEX",
+		  "only stacks with a matching function, file or module", false, NULL },
+		{ CLI_LIST, 'i', "ignore", &o.ignore, "REGEX", "leave out stacks with a match",
+		  false, NULL },
+		{ CLI_LIST, 0, "hide", &o.hide, "REGEX", "leave out matching frames", false, NULL },
+		{ CLI_FLAG, 0, "fold", &o.fold, NULL,
+		  "fold the allocator's own frames away (default; --no-fold: show them)", false,
+		  NULL },
+		{ CLI_FLAG, 0, "hist", &o.hist, NULL, "detailed histograms of sizes and lifetimes",
+		  false, NULL },
+		{ CLI_FLAG, 'j', "json", &o.json, NULL, "JSON (docs/REPORT-JSON.md)", false, NULL },
+		{ CLI_STRING, 'o', "output", &o.output, "FILE", "write to FILE", false, NULL },
+		{ CLI_FLAG, 0, "full-paths", &o.full_paths, NULL,
+		  "whole paths of files and modules", false, NULL },
+		{ CLI_U64, 0, "width", &o.width, "N", "columns of text (default: the terminal's)",
+		  false, NULL },
+		{ CLI_FLAG, 0, "symbols", &o.symbols, NULL,
+		  "give addresses names (default; --no-symbols: do not)", false, NULL },
+		{ CLI_FLAG, 0, "inlines", &o.inlines, NULL,
+		  "show inlined functions (default; --no-inlines: do not)", false, NULL },
+		{ CLI_FLAG, 0, "debuginfod", &o.debuginfod, NULL,
+		  "ask the servers in DEBUGINFOD_URLS (default; --no-debuginfod: do not)", false,
+		  NULL },
+		{ CLI_LIST, 0, "debug-dir", &o.debug_dirs, "DIR", "also look for debug files here",
+		  false, NULL },
+		{ CLI_STRING, 0, "sysroot", &o.sysroot, "DIR", "find modules below DIR", false,
+		  NULL },
+		{ CLI_END, 0, NULL, NULL, NULL, NULL, false, NULL },
+	};
+	int n = cli_parse(options, argc, argv, false), status = CLI_OK;
+	struct seep_error *err;
+
+	if (n == -2)
+		return CLI_OK;
+	if (n < 0)
+		return CLI_FAILED;
+	if (!n) {
+		status = cli_fail("report",
+		                  seep_error_hint(seep_error_new(0, "nothing to report on"),
+		                                  "Name a ledger, a snapshot, a pid or a process; "
+		                                  "'seep ps' lists what is being tracked."));
+	} else {
+		err = report(&o, argv + 1, (size_t)n);
+		if (err)
+			status = cli_fail("report", err);
+	}
+	free(o.focus.items);
+	free(o.ignore.items);
+	free(o.hide.items);
+	free(o.debug_dirs.items);
+	return status;
+}

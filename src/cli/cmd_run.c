@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * seep run: a program under the tracker from its first allocation to its end, and
+ * what it did with its memory.
+ *
+ *     check → private directory → start → watch → collect → summary
+ *
+ * The target's own exit status is ours, whatever else goes wrong after it ended.
+ * Everything seep says goes to stderr: stdout is the target's.
+ */
+#include "capture/launch.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/run.h"
+#include "cli/snapshot_name.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define DEFAULT_PERIOD (512u << 10)
+
+/* Arguments joined by blanks, as ps shows them. */
+static char *join(char *const *argv)
+{
+	struct buf b = { 0 };
+
+	for (; *argv; argv++)
+		buf_printf(&b, "%s%s", b.len ? " " : "", *argv);
+	return buf_steal(&b);
+}
+
+static struct seep_error *check_options(struct run_options *o)
+{
+	if (o->sampled && !o->period)
+		return seep_error_new(0, "--sample 0: sampling needs a period of at least one byte");
+	if (!o->out)
+		return NULL;
+	/* Before a run of hours, not after it. */
+	if (o->out[0] && o->out[strlen(o->out) - 1] == '/' && mkdir(o->out, 0777) < 0 &&
+	    errno != EEXIST)
+		return seep_error_new(errno, "cannot make the directory %s", o->out);
+	if (!snapshot_out_is_dir(o->out)) {
+		const char *slash = strrchr(o->out, '/');
+		_cleanup_free_ char *dir =
+			slash ? strndup(o->out, slash == o->out ? 1 : (size_t)(slash - o->out))
+			      : strdup(".");
+
+		if (!dir || access(dir, W_OK) < 0)
+			return seep_error_new(errno, "cannot write the snapshot %s", o->out);
+	}
+	return NULL;
+}
+
+/* Where the summary goes: stderr, or --json=FILE. */
+static struct seep_error *summarize(const struct run_options *o, const struct run_end *end,
+                                    const struct run_result *res, const char *dir,
+                                    char *const *argv, pid_t pid)
+{
+	_cleanup_free_ char *command = join(argv);
+	_cleanup_fclose_ FILE *file = NULL;
+	struct seep_error *err = NULL;
+
+	if (!command)
+		return &seep_error_nomem;
+	if (o->json_given && o->json) {
+		file = fopen(o->json, "we");
+		if (!file)
+			return seep_error_new(errno, "cannot write %s", o->json);
+	}
+	if (res->whole && !o->symbols)
+		err = cli_symbolize(NULL, res->whole); /* `seep report` will say what it lacks */
+	if (!err)
+		err = run_summary(o, end, res, dir, command, pid, file ? file : stderr);
+	if (!err && file && fflush(file) != 0)
+		err = seep_error_new(errno, "cannot write %s", o->json);
+	return err;
+}
+
+static int exit_status(const struct run_end *end)
+{
+	return WIFSIGNALED(end->status) ? 128 + WTERMSIG(end->status) : WEXITSTATUS(end->status);
+}
+
+static int run(const struct run_options *o, char **argv)
+{
+	struct run_watch watch = { .signals = -1 };
+	struct launch_options launch = { .argv = argv,
+		                         .follow = o->follow,
+		                         .period = o->sampled ? o->period : 0 };
+	_cleanup_free_ char *dir = NULL, *path = NULL;
+	struct run_result res = { 0 };
+	struct run_end end = { 0 };
+	struct seep_error *err;
+	int status = CLI_FAILED;
+
+	err = launch_check(argv[0], &path, &status);
+	if (err) {
+		cli_fail("run", err);
+		return status;
+	}
+	err = launch_make_dir(o->dir, &dir);
+	if (err)
+		return cli_fail("run", err);
+	err = run_watch_init(&watch);
+	if (!err) {
+		launch.ledger_dir = dir;
+		launch.sigmask = &watch.mask;
+		status = CLI_FAILED;
+		err = launch_start(&launch, &watch.pid, &status);
+	}
+	if (err) {
+		rmdir(dir);
+		run_watch_release(&watch);
+		cli_fail("run", err);
+		return status;
+	}
+	watch.dir = dir;
+	watch.progress = o->progress && !o->quiet && cli_terminal(STDERR_FILENO);
+	err = run_watch_wait(&watch, &end);
+	if (!err)
+		status = exit_status(&end);
+	if (!err)
+		err = run_collect(o, watch.pid, dir, &res);
+	if (err) {
+		cli_fail("run", seep_error_hint(err, "The ledgers are kept in %s", dir));
+		err = NULL;
+	}
+	if (o->summary && !o->quiet)
+		err = summarize(o, &end, &res, dir, argv, watch.pid);
+	if (err)
+		cli_fail("run", err);
+	run_result_release(&res);
+	run_watch_release(&watch);
+	return status;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run_options o = {
+		.period = DEFAULT_PERIOD, .follow = true, .summary = true, .progress = true
+	};
+	const struct cli_option opts[] = {
+		{ CLI_SIZE, 0, "sample", &o.period, "BYTES",
+		  "track one block for each so many bytes on average (default 512K), not all", true,
+		  &o.sampled },
+		{ CLI_FLAG, 0, "follow", &o.follow, NULL,
+		  "track child processes too (default; --no-follow: not)", false, NULL },
+		{ CLI_STRING, 'o', "output", &o.out, "FILE|DIR",
+		  "where the snapshot goes (default ./seep.PID.NAME.seep); DIR: one for each process",
+		  false, NULL },
+		{ CLI_FLAG, 0, "symbols", &o.symbols, NULL,
+		  "put functions and lines into the snapshot", false, NULL },
+		{ CLI_FLAG, 0, "blocks", &o.blocks, NULL, "keep every live block in the snapshot",
+		  false, NULL },
+		{ CLI_STRING, 0, "ledger-dir", &o.dir, "DIR",
+		  "keep ledgers there while running (default /dev/shm)", false, NULL },
+		{ CLI_FLAG, 0, "keep-ledger", &o.keep, NULL, "do not remove the ledgers afterwards",
+		  false, NULL },
+		{ CLI_FLAG, 'q', "quiet", &o.quiet, NULL, "say nothing but errors", false, NULL },
+		{ CLI_FLAG, 0, "summary", &o.summary, NULL,
+		  "summary at the end (default; --no-summary: none)", false, NULL },
+		{ CLI_FLAG, 0, "progress", &o.progress, NULL,
+		  "progress on a terminal (default; --no-progress: none)", false, NULL },
+		{ CLI_STRING, 0, "json", &o.json, "FILE",
+		  "the summary as JSON (default: to stderr)", true, &o.json_given },
+		{ .type = CLI_END },
+	};
+	int n = cli_parse(opts, argc, argv, true);
+	struct seep_error *err;
+
+	if (n < 0)
+		return n == -2 ? CLI_OK : CLI_FAILED;
+	if (!n) {
+		fprintf(stderr, "seep run: which program?  seep run -- COMMAND [ARGUMENTS]\n");
+		return CLI_FAILED;
+	}
+	err = check_options(&o);
+	if (err)
+		return cli_fail("run", err);
+	return run(&o, argv + 1);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * seep: one binary, one table of commands.  A command is a row here and a file
+ * cmd_*.c of its own; `seep help` and the did-you-mean of a mistyped name come
+ * from the same rows.
+ */
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct cli_command cli_commands[] = {
+	{ "run", "[OPTIONS] [--] COMMAND [ARGUMENTS]",
+	  "Start a program, track its memory, report at the end", cmd_run },
+#ifdef SEEP_HAVE_REPORT
+	{ "report", "[OPTIONS] LEDGER|SNAPSHOT|PID|NAME",
+	  "Where the memory is: by site, function, module, thread", cmd_report },
+#endif
+	{ "ps", "[OPTIONS]", "List tracked processes, live and dead", cmd_ps },
+	{ "snap", "[OPTIONS] PID|NAME|LEDGER", "Take a snapshot without touching the process",
+	  cmd_snap },
+	{ "help", "[COMMAND]", "What the commands are, or how one is used", cmd_help },
+	{ NULL, NULL, NULL, NULL },
+};
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+
+	if (!name || !strcmp(name, "-h") || !strcmp(name, "--help")) {
+		cli_overview(name ? stdout : stderr);
+		return name ? CLI_OK : CLI_FAILED;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		printf("seep %s\n", SEEP_VERSION);
+		return CLI_OK;
+	}
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		if (strcmp(c->name, name) == 0) {
+			int status = c->run(argc - 1, argv + 1);
+
+			/* A full disk or a closed pipe must not look like success. */
+			if (fflush(stdout) != 0 && status == CLI_OK) {
+				perror("seep: cannot write the output");
+				status = CLI_FAILED;
+			}
+			return status;
+		}
+	}
+	return cli_unknown_command(name);
+}

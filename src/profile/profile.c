@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The profile's life cycle and its integrity check.
+ *
+ * A profile is plain arrays tied together by indices, so that readers fill it in
+ * one pass and analyses walk it without chasing pointers.  The price is that one
+ * wrong index would read past an array; profile_check() is where every profile
+ * that came from outside (a ledger, a file, a test) is proved sound, once, so
+ * that nothing after it has to look again.
+ */
+#include "profile/profile.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+struct profile *profile_new(void)
+{
+	struct profile *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->frames = calloc(1, sizeof(*p->frames));
+	p->symbols = calloc(1, sizeof(*p->symbols));
+	if (p->symbols)
+		p->symbols[0].lines = calloc(1, sizeof(*p->symbols[0].lines));
+	if (!p->frames || !p->symbols || !p->symbols[0].lines) {
+		if (p->symbols)
+			free(p->symbols[0].lines);
+		free(p->symbols);
+		free(p->frames);
+		free(p);
+		return NULL;
+	}
+	p->frames[0].module = PROF_NO_MODULE;
+	p->nframes = 1;
+	p->symbols[0].nlines = 1;
+	p->nsymbols = 1;
+	return p;
+}
+
+void profile_free(struct profile *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->nmodules; i++)
+		free(p->modules[i].path);
+	for (size_t i = 0; i < p->nsymbols; i++) {
+		for (uint32_t j = 0; p->symbols[i].lines && j < p->symbols[i].nlines; j++) {
+			free(p->symbols[i].lines[j].function);
+			free(p->symbols[i].lines[j].file);
+		}
+		free(p->symbols[i].lines);
+	}
+	for (size_t i = 0; i < p->nthreads; i++)
+		free(p->threads[i].name);
+	free(p->modules);
+	free(p->frames);
+	free(p->symbols);
+	free(p->sites);
+	free(p->cells);
+	free(p->threads);
+	free(p->blocks);
+	free(p->points);
+	free(p->source);
+	free(p->format);
+	free(p->exe);
+	free(p->command);
+	free(p->allocator);
+	free(p);
+}
+
+/* ---- check ------------------------------------------------------------- */
+
+static bool value_ok(const struct prof_value *v)
+{
+	return isfinite(v->var_blocks) && isfinite(v->var_bytes) && v->var_blocks >= 0 &&
+	       v->var_bytes >= 0;
+}
+
+static struct seep_error *check_array(const char *what, const void *data, size_t n, size_t limit)
+{
+	if (n && !data)
+		return seep_error_new(0, "profile: %zu %s, but no array of them", n, what);
+	if (n > limit)
+		return seep_error_new(0, "profile: %zu %s are more than an index can name", n, what);
+	return NULL;
+}
+
+static struct seep_error *check_arrays(const struct profile *p)
+{
+	const struct {
+		const char *what;
+		const void *data;
+		size_t n;
+	} arrays[] = {
+		{ "modules", p->modules, p->nmodules }, { "frames", p->frames, p->nframes },
+		{ "symbols", p->symbols, p->nsymbols }, { "sites", p->sites, p->nsites },
+		{ "cells", p->cells, p->ncells },       { "threads", p->threads, p->nthreads },
+		{ "blocks", p->blocks, p->nblocks },    { "points", p->points, p->npoints },
+	};
+
+	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
+		struct seep_error *err =
+			check_array(arrays[i].what, arrays[i].data, arrays[i].n, UINT32_MAX - 1);
+
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+static struct seep_error *check_code(const struct profile *p)
+{
+	for (size_t i = 0; i < p->nmodules; i++)
+		if (!p->modules[i].path ||
+		    p->modules[i].build_id_len > sizeof(p->modules[i].build_id))
+			return seep_error_new(0, "profile: module %zu is not sound", i);
+	if (!p->nsymbols)
+		return seep_error_new(0, "profile: no unknown symbol");
+	for (size_t i = 0; i < p->nsymbols; i++)
+		if (!p->symbols[i].lines || !p->symbols[i].nlines)
+			return seep_error_new(0, "profile: symbol %zu has no line", i);
+	if (!p->nframes || p->frames[0].parent)
+		return seep_error_new(0, "profile: no root frame");
+	for (size_t i = 0; i < p->nframes; i++) {
+		const struct prof_frame *f = &p->frames[i];
+
+		if (i && f->parent >= i)
+			return seep_error_new(0, "profile: frame %zu comes before its caller %u", i,
+			                      f->parent);
+		if (f->module != PROF_NO_MODULE && f->module >= p->nmodules)
+			return seep_error_new(0, "profile: frame %zu names module %u of %zu", i,
+			                      f->module, p->nmodules);
+		if (f->symbol >= p->nsymbols)
+			return seep_error_new(0, "profile: frame %zu names symbol %u of %zu", i,
+			                      f->symbol, p->nsymbols);
+	}
+	return NULL;
+}
+
+struct seep_error *profile_check(const struct profile *p)
+{
+	struct seep_error *err = check_arrays(p);
+
+	if (!err)
+		err = check_code(p);
+	if (err)
+		return err;
+	for (size_t i = 0; i < p->nsites; i++) {
+		const struct prof_site *s = &p->sites[i];
+
+		if (s->stack >= p->nframes)
+			return seep_error_new(0, "profile: site %zu names frame %u of %zu", i,
+			                      s->stack, p->nframes);
+		if (s->kind >= PROF_NKINDS)
+			return seep_error_new(0, "profile: site %zu has the unknown kind %u", i,
+			                      s->kind);
+		if (!value_ok(&s->alloc) || !value_ok(&s->freed) || !value_ok(&s->inuse) ||
+		    !value_ok(&s->peak))
+			return seep_error_new(0,
+			                      "profile: site %zu has a variance that is no number",
+			                      i);
+	}
+	for (size_t i = 0; i < p->ncells; i++)
+		if (p->cells[i].site >= p->nsites || p->cells[i].thread >= p->nthreads ||
+		    !value_ok(&p->cells[i].inuse))
+			return seep_error_new(0, "profile: cell %zu is not sound", i);
+	for (size_t i = 0; i < p->nblocks; i++)
+		if (p->blocks[i].site >= p->nsites || p->blocks[i].thread >= p->nthreads ||
+		    !isfinite(p->blocks[i].weight) || p->blocks[i].weight < 0)
+			return seep_error_new(0, "profile: block %zu is not sound", i);
+	for (size_t i = 1; i < p->npoints; i++)
+		if (p->points[i].time < p->points[i - 1].time)
+			return seep_error_new(0, "profile: timeline point %zu goes back in time", i);
+	return NULL;
+}
+
+/* ---- totals ------------------------------------------------------------ */
+
+struct prof_totals profile_totals(const struct profile *p, int kind)
+{
+	struct prof_totals t = { 0 };
+
+	for (size_t i = 0; i < p->nsites; i++) {
+		const struct prof_site *s = &p->sites[i];
+
+		if (kind >= 0 && s->kind != kind)
+			continue;
+		prof_value_add(&t.alloc, &s->alloc);
+		prof_value_add(&t.freed, &s->freed);
+		prof_value_add(&t.inuse, &s->inuse);
+		prof_value_add(&t.peak, &s->peak);
+	}
+	return t;
+}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sampled mode: for a program whose numbers are known, the estimates' 95 % intervals hold the truth
+about as often as they say, per site and over all, and the estimates are not off in one direction."""
+import math
+import os
+
+from harness import SOAK, case, check, check_between, check_equal, main
+
+SEEDS = 1000 if SOAK else 40
+PERIOD = 65536
+
+
+@case
+def intervals_cover_the_truth(w):
+    held = {}
+    sums = {}
+    spreads = {}  # standard errors as reported
+    truth = None
+    for seed in range(1, SEEDS + 1):
+        run = w.preload('sample_sites', options='sample=%d,seed=%d' % (PERIOD, seed))
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        truth = run.truth()['sites']
+        path = w.ledger(run.pid)
+        report = w.report(path)
+        check(report.sampled and report.period == PERIOD, 'mode and period', report.sampled, report.period)
+        for site, wanted in truth.items():
+            values = report.values(site, 'heap')
+            half = math.sqrt(values.squares)
+            held.setdefault(site, []).append(abs(values.alloc_bytes - wanted['alloc_bytes']) <= half)
+            sums.setdefault(site, []).append(values.alloc_bytes)
+            spreads.setdefault(site, []).append(half / 1.96)
+        os.unlink(path)
+    total = [hit for hits in held.values() for hit in hits]
+    share = sum(total) / len(total)
+    # With n trials of probability 0.95, four standard deviations around it.
+    slack = 4 * math.sqrt(0.95 * 0.05 / len(total))
+    check_between(share, 0.95 - slack - 0.005, 1.0, 'share of intervals that hold the truth')
+    for site, found in sums.items():
+        mean = sum(found) / len(found)
+        spread = sum(spreads[site]) / len(spreads[site])
+        wanted = truth[site]['alloc_bytes']
+        error = 5 * spread / math.sqrt(len(found)) + 1
+        check_between(mean, wanted - error, wanted + error, 'mean estimate of %s' % site)
+        if SOAK:
+            check_between(sum(held[site]) / len(held[site]), 0.93, 1.0 if site == 'huge' else 0.97,
+                          'coverage of %s' % site)
+
+
+@case
+def large_blocks_are_never_missed(w):
+    run = w.preload('sample_sites', options='sample=4096,seed=7')
+    check_equal(run.status, 0, 'status %s' % run.describe())
+    values = w.report(w.ledger(run.pid)).values('huge', 'heap')
+    # 600,000 bytes at a period of 4,096: missed once in e^146.
+    check_equal((values.allocs, values.frees, values.inuse), (40, 20, 20), 'blocks of 600,000 bytes')
+
+
+@case
+def the_same_seed_gives_the_same_answer(w):
+    found = []
+    for _ in range(2):
+        run = w.preload('sample_sites', options='sample=%d,seed=12345' % PERIOD)
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        report = w.report(w.ledger(run.pid))
+        found.append({site: report.values(site, 'heap').as_truth() for site in run.truth()['sites']})
+    check_equal(found[0], found[1], 'two runs')
+
+
+@case
+def frees_are_matched(w):
+    run = w.preload('threads_storm', '4', '20000', options='sample=%d,seed=3' % PERIOD)
+    check_equal(run.status, 0, 'status %s' % run.describe())
+    report = w.report(w.ledger(run.pid))
+    wanted = run.truth()['sites']['storm_alloc']
+    values = report.values('storm_alloc', 'heap')
+    for name, truth in (('alloc_bytes', wanted['alloc_bytes']),
+                        ('inuse_bytes', wanted['alloc_bytes'] - wanted['free_bytes'])):
+        # Six standard errors of Poisson sampling: sqrt(bytes * (period + block)).
+        error = 6 * math.sqrt(truth * (PERIOD + 2000))
+        check_between(getattr(values, name), truth - error, truth + error, name)
+    check_equal(report.losses.get('stale', 0), 0, 'records replaced')
+
+
+main()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each target's own truth against what its ledger says: for every allocating function the number and
+bytes of allocations and frees, exactly, with nothing lost."""
+from harness import TARGETS, case, check, check_equal, main
+
+# Losses that mean "an event is missing or wrong"; in these targets there must be none.
+WRONG = ('nested', 'live_full', 'stacks_full', 'stale', 'modules_full', 'threads_full', 'no_space',
+         'contended', 'size_clamped', 'torn')
+
+
+def check_truth(w, report, truth, kind='heap'):
+    for site, wanted in truth['sites'].items():
+        check_equal(report.values(site, kind).as_truth(), wanted, 'what %s did' % site)
+
+
+def exact(target, status=0, losses=WRONG, more=None):
+    def run_target(w):
+        run = w.preload(target)
+        check_equal(run.status, status, 'status %s' % run.describe())
+        report = w.report(w.ledger(run.pid))
+        check_truth(w, report, run.truth())
+        for name in losses:
+            check_equal(report.losses.get(name, 0), 0, 'loss "%s"' % name)
+        if more:
+            more(w, run, report)
+
+    run_target.__name__ = target
+    return case(run_target)
+
+
+def no_unmatched(w, run, report):
+    check_equal(report.losses.get('unmatched_free', 0), 0, 'frees of unknown blocks')
+
+
+for name in ('malloc_free_exact', 'calloc', 'realloc_chain', 'realloc_fail', 'reallocarray',
+             'memalign_family', 'zero_size', 'free_null', 'malloc_usable_overwrite', 'leak_simple',
+             'threads_storm', 'cross_thread_free', 'thread_exit_tls', 'cxx_exceptions',
+             'cxx_new_delete', 'leak_cxx', 'setjmp_longjmp', 'alloca_frames', 'drap_frames',
+             'asm_no_cfi', 'static_tls', 'sigaltstack_alloc', 'fiber_swapcontext', 'deep_recursion',
+             'dlopen_cxx'):
+    exact(name, more=no_unmatched)
+exact('early_calloc')
+exact('malloc_address_nopie', more=lambda w, run, report: check(
+    not report.bypassed, 'the allocator is libc\'s, whatever address the program takes for it'))
+exact('noreturn_tail', status=4)
+
+
+@case
+def signal_storm(w):
+    """A handler that maps memory wherever it hits: nothing hangs, and what is missed is counted."""
+    run = w.preload('signal_storm', '300')
+    check_equal(run.status, 0, 'status %s' % run.describe())
+    report = w.report(w.ledger(run.pid))
+    truth = run.truth()
+    for site in ('main_alloc', 'handler_alloc'):
+        found, wanted = report.values(site, 'heap').as_truth(), truth['sites'].get(site)
+        if wanted:
+            lost = report.losses.get('nested', 0) + report.losses.get('contended', 0)
+            check(abs(found['allocs'] - wanted['allocs']) <= lost and
+                  abs(found['frees'] - wanted['frees']) <= lost,
+                  site, found, wanted, 'with', lost, 'events counted as lost')
+
+
+@case
+def mappings_bytes_in_use(w):
+    run = w.preload('mmap_munmap')
+    check_equal(run.status, 0, 'status %s' % run.describe())
+    report = w.report(w.ledger(run.pid))
+    for site, wanted in run.truth()['sites'].items():
+        check_equal(report.values(site, 'mmap').inuse_bytes,
+                    wanted['alloc_bytes'] - wanted['free_bytes'], 'bytes mapped by %s' % site)
+
+
+@case
+def thread_stacks_in_use(w):
+    run = w.preload('stack_threads')
+    check_equal(run.status, 0, 'status %s' % run.describe())
+    values = w.report(w.ledger(run.pid)).values('start_thread_here', 'stack')
+    check_equal(values.inuse, 4, 'thread stacks in use')
+    # A stack is what was asked for, and its guard page where the tracker counts the whole mapping.
+    check(4 << 20 <= values.inuse_bytes <= (4 << 20) + 4 * 65536, values.inuse_bytes)
+
+
+def other_allocator(name):
+    def run_target(w):
+        run = w.preload('malloc_free_' + name)
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        report = w.report(w.ledger(run.pid))
+        check_truth(w, report, run.truth())
+        check(name in report.allocator, 'the report names the allocator:', report.allocator)
+
+    run_target.__name__ = 'over_' + name
+    return case(run_target)
+
+
+for name in ('jemalloc', 'tcmalloc', 'mimalloc'):
+    other_allocator(name)
+
+check(TARGETS, 'SEEP_TARGETS is not set: run these through meson test')
+main()

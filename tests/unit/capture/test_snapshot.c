@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots: nothing is lost, nothing damaged is believed, old versions stay readable. */
+#include "capture/capture.h"
+#include "capture/snapshot.h"
+#include "sample_profile.h"
+
+#include "base/error.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[64], path[96];
+static const char *data_dir;
+
+static unsigned int files_in_dir(void)
+{
+	DIR *d = opendir(dir);
+	unsigned int n = 0;
+	struct dirent *e;
+
+	assert_non_null(d);
+	while ((e = readdir(d)))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static struct profile *must_read(const char *file)
+{
+	struct profile *p = NULL;
+	struct seep_error *err = snapshot_read(file, &p);
+
+	if (err)
+		fail_msg("%s", err->message);
+	return p;
+}
+
+static void must_write(const struct profile *p)
+{
+	struct seep_error *err = snapshot_write(p, path);
+
+	if (err)
+		fail_msg("%s", err->message);
+}
+
+static void must_fail(const char *words)
+{
+	struct profile *p = NULL;
+	struct seep_error *err = snapshot_read(path, &p);
+
+	assert_null(p);
+	assert_non_null(err);
+	if (!strstr(err->message, words))
+		fail_msg("'%s' does not say '%s'", err->message, words);
+	seep_error_free(err);
+}
+
+static uint8_t *slurp(const char *file, size_t *ret_n)
+{
+	FILE *f = fopen(file, "r");
+	uint8_t *data = malloc(1 << 20);
+
+	assert_non_null(f);
+	assert_non_null(data);
+	*ret_n = fread(data, 1, 1 << 20, f);
+	fclose(f);
+	return data;
+}
+
+static void spill(const void *data, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(data, 1, n, f), n);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void loses_nothing(void **state)
+{
+	struct profile *p = sample_profile(), *q;
+	const char *what;
+	struct stat st;
+
+	must_write(p);
+	q = must_read(path);
+	what = profile_difference(p, q);
+	if (what)
+		fail_msg("%s differs", what);
+	assert_string_equal(q->source, path);
+	assert_string_equal(q->format, "seep snapshot");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(files_in_dir(), 1);
+	profile_free(p);
+	profile_free(q);
+}
+
+static void holds_an_empty_profile(void **state)
+{
+	struct profile *p = profile_new(), *q;
+
+	must_write(p);
+	q = must_read(path);
+	assert_null(profile_difference(p, q));
+	profile_free(p);
+	profile_free(q);
+}
+
+/* Version 1, as it was written when it was made. */
+static void reads_version_1(void **state)
+{
+	struct profile *p = sample_profile(), *q;
+	char file[512];
+
+	snprintf(file, sizeof(file), "%s/snapshot-v1.seep", data_dir);
+	q = must_read(file);
+	assert_null(profile_difference(p, q));
+	profile_free(p);
+	profile_free(q);
+}
+
+static void refuses_truncation_anywhere(void **state)
+{
+	struct profile *p = sample_profile();
+	uint8_t *data;
+	size_t n;
+
+	must_write(p);
+	data = slurp(path, &n);
+	for (size_t i = 0; i < n; i++) {
+		struct profile *q = NULL;
+		struct seep_error *err;
+
+		spill(data, i);
+		err = snapshot_read(path, &q);
+		assert_non_null(err);
+		assert_null(q);
+		seep_error_free(err);
+	}
+	free(data);
+	profile_free(p);
+}
+
+static void notices_every_flipped_bit(void **state)
+{
+	struct profile *p = sample_profile();
+	uint8_t *data;
+	size_t n;
+
+	must_write(p);
+	data = slurp(path, &n);
+	for (size_t i = 0; i < n * 8; i += 7) {
+		struct profile *q = NULL;
+		struct seep_error *err;
+
+		data[i / 8] ^= (uint8_t)(1u << i % 8);
+		spill(data, n);
+		err = snapshot_read(path, &q);
+		assert_non_null(err);
+		seep_error_free(err);
+		data[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	free(data);
+	profile_free(p);
+}
+
+/* Damage behind a right check sum, as an attacker would make it: an error or a sound profile. */
+static void survives_any_sections(void **state)
+{
+	struct profile *p = NULL;
+	char file[512];
+	uint8_t *data;
+	size_t n;
+
+	snprintf(file, sizeof(file), "%s/fuzz/snapshot/sections", data_dir);
+	data = slurp(file, &n);
+	assert_null(snapshot_decode(data + 1, n - 1, "x", &p));
+	profile_free(p);
+	for (size_t i = 1; i < n; i++) {
+		for (unsigned int k = 0; k < 3; k++) {
+			struct seep_error *err;
+			uint8_t good = data[i];
+
+			p = NULL;
+			data[i] = (uint8_t)(k == 0 ? good ^ 0x80 : k == 1 ? 0xff : 0);
+			err = snapshot_decode(data + 1, n - 1, "x", &p);
+			assert_true((err != NULL) == (p == NULL));
+			seep_error_free(err);
+			profile_free(p);
+			data[i] = good;
+		}
+		/* And cut there. */
+		p = NULL;
+		seep_error_free(snapshot_decode(data + 1, i - 1, "x", &p));
+		assert_null(p);
+	}
+	free(data);
+}
+
+static void says_what_is_wrong(void **state)
+{
+	struct profile *p = sample_profile();
+	struct snapshot_header h;
+	uint8_t *data;
+	size_t n;
+
+	must_write(p);
+	data = slurp(path, &n);
+	memcpy(&h, data, sizeof(h));
+	spill("hello", 5);
+	must_fail("too short");
+	spill(data + 8, 100);
+	must_fail("not a seep snapshot");
+	h.version = 9;
+	memcpy(data, &h, sizeof(h));
+	spill(data, n);
+	must_fail("version 9");
+	h.version = SNAPSHOT_VERSION;
+	/* A bomb: small, and says that it unpacks to a petabyte. */
+	h.raw_size = 1ull << 50;
+	h.check = snapshot_check(&h, data + sizeof(h), n - sizeof(h));
+	memcpy(data, &h, sizeof(h));
+	spill(data, n);
+	must_fail("absurd");
+	free(data);
+	profile_free(p);
+}
+
+/* Compresses a thousandfold and more: the file is padded, and read back. */
+static void pads_what_is_too_regular(void **state)
+{
+	struct profile *p = sample_profile(), *q;
+	struct snapshot_header h;
+	uint8_t *data;
+	size_t n = 12000000, file;
+
+	free(p->blocks);
+	p->blocks = calloc(n, sizeof(*p->blocks));
+	assert_non_null(p->blocks);
+	p->nblocks = n;
+	for (size_t i = 0; i < n; i++)
+		p->blocks[i] = (struct prof_block){ .address = i * 64, .size = 48, .weight = 1 };
+	must_write(p);
+	data = slurp(path, &file);
+	memcpy(&h, data, sizeof(h));
+	assert_true(h.raw_size > SNAPSHOT_FREE_SIZE);
+	assert_true((h.raw_size - SNAPSHOT_FREE_SIZE) / SNAPSHOT_MAX_RATIO <= h.file_size);
+	assert_true(h.packed_size + sizeof(h) < h.file_size);
+	q = must_read(path);
+	assert_int_equal(q->nblocks, n);
+	assert_int_equal(q->blocks[n - 1].address, (n - 1) * 64);
+	free(data);
+	profile_free(p);
+	profile_free(q);
+}
+
+/* Not a byte may be written: as a full disk, by a limit, in this process only. */
+static void leaves_nothing_on_a_full_disk(void **state)
+{
+	struct profile *p = sample_profile();
+	struct rlimit old, none;
+	struct seep_error *err;
+	void (*handler)(int);
+	unsigned int before;
+
+	unlink(path);
+	before = files_in_dir();
+	getrlimit(RLIMIT_FSIZE, &old);
+	none = old;
+	none.rlim_cur = 1000;
+	handler = signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &none);
+	err = snapshot_write(p, path);
+	setrlimit(RLIMIT_FSIZE, &old);
+	signal(SIGXFSZ, handler);
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, path));
+	seep_error_free(err);
+	assert_int_equal(files_in_dir(), before);
+	err = snapshot_write(p, "/nonexistent/x.seep");
+	assert_non_null(err);
+	seep_error_free(err);
+	err = snapshot_write(p, "/dev/null");
+	assert_non_null(strstr(err->message, "not a regular file"));
+	seep_error_free(err);
+	err = snapshot_write(p, dir);
+	assert_non_null(err);
+	seep_error_free(err);
+	profile_free(p);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(loses_nothing),
+		cmocka_unit_test(holds_an_empty_profile),
+		cmocka_unit_test(reads_version_1),
+		cmocka_unit_test(refuses_truncation_anywhere),
+		cmocka_unit_test(notices_every_flipped_bit),
+		cmocka_unit_test(survives_any_sections),
+		cmocka_unit_test(says_what_is_wrong),
+		cmocka_unit_test(pads_what_is_too_regular),
+		cmocka_unit_test(leaves_nothing_on_a_full_disk),
+	};
+	int r;
+
+	if (argc != 2)
+		return 1;
+	data_dir = argv[1];
+	snprintf(dir, sizeof(dir), "/dev/shm/seep-test-XXXXXX");
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(path, sizeof(path), "%s/x.seep", dir);
+	r = cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
+	unlink(path);
+	rmdir(dir);
+	return r;
+}

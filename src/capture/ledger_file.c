@@ -47,8 +47,10 @@ static const struct {
 	[LEDGER_STRINGS] = { "STRINGS", 1, 0, 0 },
 	[LEDGER_THREADS] = { "THREADS", sizeof(struct ledger_thread), 0, 0 },
 	[LEDGER_NODES] = { "NODES", sizeof(struct ledger_node), 0, 0 },
-	[LEDGER_SITES] = { "SITES", sizeof(struct ledger_site), 0, sizeof(struct ledger_counters) },
+	[LEDGER_SITES] = { "SITES", sizeof(struct ledger_site), 0,
+	                   sizeof(struct ledger_counters) + sizeof(struct ledger_tail) },
 	[LEDGER_COUNTERS] = { "COUNTERS", sizeof(struct ledger_counters), 0, 0 },
+	[LEDGER_TAILS] = { "TAILS", sizeof(struct ledger_tail), 0, 0 },
 	[LEDGER_CLASSES] = { "CLASSES", LEDGER_SIZE_CLASSES * sizeof(struct ledger_class), 0, 0 },
 	[LEDGER_PEAK] = { "PEAK", sizeof(struct ledger_peak), 0, 0 },
 	[LEDGER_TIMELINE] = { "TIMELINE", sizeof(struct ledger_point), 0, 0 },
@@ -203,6 +205,8 @@ static struct seep_error *check_header(struct ledger_file *f)
 		return damaged(f, "its geometry makes no sense");
 	if ((uint64_t)h->nshards * h->max_sites >
 	            h->section[LEDGER_COUNTERS].size / sizeof(struct ledger_counters) ||
+	    (uint64_t)h->nshards * h->max_sites >
+	            h->section[LEDGER_TAILS].size / sizeof(struct ledger_tail) ||
 	    h->nshards > h->section[LEDGER_CLASSES].size / sections[LEDGER_CLASSES].record ||
 	    2ull * h->max_sites > h->section[LEDGER_PEAK].size / sizeof(struct ledger_peak) ||
 	    h->max_sites > h->section[LEDGER_SITES].size / sizeof(struct ledger_site))

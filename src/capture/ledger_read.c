@@ -278,7 +278,7 @@ static int read_sites(struct build *b)
 		return -ENOMEM;
 	b->p->nsites = n;
 	for (uint64_t i = 0; i < n; i++) {
-		const struct ledger_counters *c = &b->sum.counters[i];
+		const struct counter_sum *c = &b->sum.counters[i];
 		const struct live_sum *live = &b->sum.live[i];
 		struct prof_site *s = &b->p->sites[i];
 

@@ -227,55 +227,76 @@ int ledger_sum_live(struct ledger_sum *s, struct ledger_file *f, bool blocks, ui
 	return r;
 }
 
-/* Adds the shard's records for sites [first, first + n). */
-static void add_counters(struct ledger_counters *sum, const struct ledger_counters *c)
+static void add_counters(struct counter_sum *sum, const void *record)
 {
+	const struct ledger_counters *c = record;
+
 	sum->alloc_count += c->alloc_count;
 	sum->alloc_bytes += c->alloc_bytes;
 	sum->free_count += c->free_count;
 	sum->free_bytes += c->free_bytes;
 	sum->samples += c->samples;
-	sum->var_count += c->var_count;
-	sum->var_bytes += c->var_bytes;
-	for (unsigned int i = 0; i < LEDGER_LIFE_BUCKETS; i++)
+	for (unsigned int i = 0; i < LEDGER_LIFE_NEAR; i++)
 		sum->life[i] += c->life[i];
 }
 
-int ledger_sum_counters(struct ledger_sum *s, struct ledger_file *f)
+static void add_tail(struct counter_sum *sum, const void *record)
 {
-	enum { RUN = 4096 }; /* records: 1 MB */
-	const uint64_t size = sizeof(struct ledger_counters);
-	_cleanup_free_ struct ledger_counters *in = malloc(RUN * size);
-	int r = grow_sites(s, f->h.nsites);
+	const struct ledger_tail *t = record;
 
-	if (r < 0 || !in)
-		return -ENOMEM;
-	s->counters = calloc(s->nsites, size);
-	if (!s->counters)
+	sum->var_count += t->var_count;
+	sum->var_bytes += t->var_bytes;
+	for (unsigned int i = LEDGER_LIFE_NEAR; i < LEDGER_LIFE_BUCKETS; i++)
+		sum->life[i] += t->life[i - LEDGER_LIFE_NEAR];
+}
+
+/* Adds one section's records, [shard][site], of what has storage, to the sites' sums. */
+static int sum_shards(struct ledger_sum *s, struct ledger_file *f, enum ledger_section_id id, uint64_t size,
+                      void (*add_record)(struct counter_sum *, const void *))
+{
+	enum { RUN = 1 << 20 };
+	const uint64_t run = RUN / size;
+	_cleanup_free_ uint8_t *in = malloc(RUN);
+
+	if (!in)
 		return -ENOMEM;
 	for (uint64_t shard = 0; shard < f->h.nshards; shard++) {
 		uint64_t base = shard * f->h.max_sites * size, at = base,
 			 end = base + s->nsites * size, len;
 
-		while ((len = ledger_file_next(f, LEDGER_COUNTERS, &at, end, (RUN - 1) * size)) !=
-		       0) {
+		while ((len = ledger_file_next(f, id, &at, end, (run - 1) * size)) != 0) {
 			uint64_t first = (at - base) / size,
 				 last = (at + len - base + size - 1) / size;
+			int r;
 
 			if (last > s->nsites)
 				last = s->nsites;
-			r = ledger_file_read(f, LEDGER_COUNTERS, base + first * size, in,
-			                     (last - first) * size);
+			r = ledger_file_read(f, id, base + first * size, in, (last - first) * size);
 			if (r < 0)
 				return r;
 			for (uint64_t i = first; i < last; i++)
-				add_counters(&s->counters[i], &in[i - first]);
+				add_record(&s->counters[i], in + (i - first) * size);
 			at = base + last * size;
 		}
 	}
+	return 0;
+}
+
+int ledger_sum_counters(struct ledger_sum *s, struct ledger_file *f)
+{
+	int r = grow_sites(s, f->h.nsites);
+
+	if (r < 0)
+		return r;
+	s->counters = calloc(s->nsites, sizeof(*s->counters));
+	if (!s->counters)
+		return -ENOMEM;
+	r = sum_shards(s, f, LEDGER_COUNTERS, sizeof(struct ledger_counters), add_counters);
+	if (!r)
+		r = sum_shards(s, f, LEDGER_TAILS, sizeof(struct ledger_tail), add_tail);
 	for (uint64_t i = 0; i < s->nsites && !s->sampled; i++)
 		s->sampled = s->counters[i].var_count > 0;
-	return 0;
+	return r;
 }
 
 void ledger_sum_release(struct ledger_sum *s)

@@ -23,9 +23,16 @@ struct cell_sum {
 	struct live_sum sum;
 };
 
+/* A site's counters and their tails, summed over the shards. */
+struct counter_sum {
+	uint64_t alloc_count, alloc_bytes, free_count, free_bytes, samples;
+	double var_count, var_bytes;
+	uint64_t life[LEDGER_LIFE_BUCKETS];
+};
+
 struct ledger_sum {
 	struct live_sum *live;            /* [nsites] */
-	struct ledger_counters *counters; /* [nsites], summed over the shards */
+	struct counter_sum *counters;     /* [nsites] */
 	uint64_t nsites;
 
 	struct cell_sum *cells;

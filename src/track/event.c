@@ -32,15 +32,15 @@ static void add_double(double *counter, double v)
 	while (!__atomic_compare_exchange(counter, &old, &sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_counters *c)
+struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail)
 {
 	double p, w = sampler_weight(size, g.hdr->periods[period], &p);
 
-	if (c) {
+	if (tail) {
 		double var = (1 - p) / (p * p);
 
-		add_double(&c->var_count, var);
-		add_double(&c->var_bytes, var * (double)size * (double)size);
+		add_double(&tail->var_count, var);
+		add_double(&tail->var_bytes, var * (double)size * (double)size);
 	}
 	return (struct weighted){ (uint64_t)(w * COUNT_ONE + 0.5), (uint64_t)(w * (double)size + 0.5) };
 }
@@ -95,7 +95,7 @@ void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b)
 /* ---- totals: peak and timeline ------------------------------------------------------- */
 
 static struct lock totals_lock;
-static uint64_t copy_not_before; /* ns since start: copies must not cost more than 1 % of the time */
+static uint64_t copy_not_before; /* ns since start: copies must not cost more than 5 % of the time */
 
 static uint64_t now_ns(void)
 {
@@ -114,7 +114,7 @@ static void site_sum(uint32_t site, int64_t *ret_count, int64_t *ret_bytes)
 		(const void *)(g.ledger + g.hdr->section[LEDGER_COUNTERS].offset);
 	int64_t count = 0, bytes = 0;
 
-	for (uint32_t s = 0; s < g.nshards; s++) {
+	for (uint32_t s = 0; s < shards_used(); s++) {
 		const struct ledger_counters *c = base + (uint64_t)s * g.max_sites + site;
 
 		if (!shard_has(s, site))
@@ -155,7 +155,7 @@ static COLD void peak_copy(uint64_t peak)
 	h->peak_copy_sites = n;
 	h->peak_which = which;
 	store_release(&h->peak_valid, 1u);
-	copy_not_before = end + 100 * (end - begin);
+	copy_not_before = end + 20 * (end - begin);
 	(void)peak;
 }
 
@@ -173,7 +173,11 @@ void totals_flush(struct thread *t)
 		return;
 	}
 	copied = h->peak_valid ? load_relaxed(&h->peak_copy_bytes) : 0;
-	if (LIKELY(inuse > peak - peak / 256 || peak <= copied + copied / 100 + 4096))
+	/*
+	 * Falling, and the composition now is nearer to the peak than the one copied: copy it.  Where
+	 * copies cost too much to be made at every such moment, later ones come closer.
+	 */
+	if (LIKELY(inuse > peak - peak / 256 || inuse <= copied + copied / 100 + 4096))
 		return;
 	if (__atomic_exchange_n(&totals_lock.word, 1, __ATOMIC_ACQUIRE))
 		return; /* someone else is at it */
@@ -205,7 +209,7 @@ static COLD void point_add(uint64_t ns)
 		points_halve(h);
 	if (!points_room(h->npoints + 1))
 		return;
-	for (uint32_t s = 0; s < g.nshards; s++) {
+	for (uint32_t s = 0; s < shards_used(); s++) {
 		if (!shard_has(s, 0))
 			continue;
 		for (uint32_t i = 0; i < LEDGER_SIZE_CLASSES; i++) {

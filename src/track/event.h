@@ -18,7 +18,7 @@ struct weighted {
 #define HEAD_PERIOD (63ull << 12)
 
 void event_add_shared(uint64_t *count, uint64_t *bytes, struct weighted w) COLD;
-struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_counters *c) COLD;
+struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail) COLD;
 uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o);
 void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b); /* event_take was premature */
 
@@ -34,9 +34,9 @@ ALWAYS_INLINE void event_add(const struct thread *t, uint64_t *count, uint64_t *
 }
 
 /* Without storage for its counters, a site is counted at "stack unknown", which always has some. */
-ALWAYS_INLINE struct ledger_counters *counters_of(struct thread *t, uint32_t site)
+ALWAYS_INLINE uint32_t counted_at(struct thread *t, uint32_t site)
 {
-	return &t->counters[counters_usable(t, site) ? site : 0];
+	return LIKELY(counters_usable(t, site)) ? site : 0;
 }
 
 ALWAYS_INLINE void account(struct thread *t, int64_t bytes)
@@ -49,13 +49,14 @@ ALWAYS_INLINE void account(struct thread *t, int64_t bytes)
 ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, uint64_t head, uint32_t site,
 				bool usable)
 {
-	struct ledger_counters *c = usable ? &t->counters[site] : counters_of(t, site);
+	uint32_t at = usable ? site : counted_at(t, site);
+	struct ledger_counters *c = &t->counters[at];
 	struct ledger_class *k = &t->classes[ledger_size_class(size)];
 	struct weighted w = { COUNT_ONE, size };
 	uint64_t body = size;
 
 	if (UNLIKELY(head & HEAD_PERIOD))
-		w = event_weigh(size, LEDGER_BLOCK_PERIOD(head), c);
+		w = event_weigh(size, LEDGER_BLOCK_PERIOD(head), &t->tails[at]);
 	if (UNLIKELY(size >= LEDGER_BLOCK_SIZE_MASK)) {
 		loss(LOSS_SIZE_CLAMPED);
 		body = w.bytes = LEDGER_BLOCK_SIZE_MASK;
@@ -90,19 +91,24 @@ ALWAYS_INLINE bool event_take(struct thread *t, uint64_t addr, unsigned int kind
 ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 {
 	uint32_t now = thread_now(t);
-	struct ledger_counters *c = counters_of(t, LEDGER_BLOCK_SITE(b->body));
-	uint64_t size = LEDGER_BLOCK_SIZE(b->body);
-	uint64_t *life = &c->life[ledger_life_bucket(now - LEDGER_BLOCK_BIRTH(b->head))];
+	uint32_t at = counted_at(t, LEDGER_BLOCK_SITE(b->body));
+	struct ledger_counters *c = &t->counters[at];
+	uint64_t size = LEDGER_BLOCK_SIZE(b->body), *life = c->life;
+	unsigned int age = ledger_life_bucket(now - LEDGER_BLOCK_BIRTH(b->head));
 	struct ledger_class *k = &t->classes[ledger_size_class(size)];
 	struct weighted w = { COUNT_ONE, size };
 
 	if (UNLIKELY(b->head & HEAD_PERIOD))
 		w = event_weigh(size, LEDGER_BLOCK_PERIOD(b->head), NULL);
 	event_add(t, &c->free_count, &c->free_bytes, w);
+	if (UNLIKELY(age >= LEDGER_LIFE_NEAR)) {
+		life = t->tails[at].life;
+		age -= LEDGER_LIFE_NEAR;
+	}
 	if (LIKELY(t->shard >= 0))
-		*life += w.count;
+		life[age] += w.count;
 	else
-		__atomic_fetch_add(life, w.count, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&life[age], w.count, __ATOMIC_RELAXED);
 	event_add(t, &k->free_count, &k->free_bytes, w);
 	account(t, -(int64_t)w.bytes);
 }

@@ -177,7 +177,7 @@ EXPORT void *calloc(size_t n, size_t size)
 	{                                                          \
 		struct thread *t;                                  \
                                                                    \
-		if (!p || UNLIKELY(bootstrap_owns(p)))             \
+		if (!p || bootstrap_owns(p))                       \
 			return;                                    \
 		t = enter();                                       \
 		if (LIKELY(t))                                     \
@@ -245,7 +245,7 @@ static NOINLINE void *realloc_event(void *p, size_t n)
 	struct origin o = ORIGIN_HERE();
 	struct thread *t;
 
-	if (UNLIKELY(bootstrap_owns(p)))
+	if (bootstrap_owns(p))
 		return realloc_bootstrap(p, n);
 	t = enter();
 	if (UNLIKELY(!t)) {
@@ -276,7 +276,7 @@ static NOINLINE void *reallocarray_event(void *p, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (UNLIKELY(bootstrap_owns(p)))
+	if (bootstrap_owns(p))
 		return realloc_bootstrap(p, total);
 	t = enter();
 	if (UNLIKELY(!t)) {

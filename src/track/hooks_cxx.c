@@ -4,7 +4,79 @@
  * frame, and malloc's hook does the work; where the allocator implements them itself
  * (real.c: cxx_direct), they are events.
  */
+#include <dlfcn.h>
+#include <stdlib.h>
+
 #include "track/hooks.h"
+
+/* ---- a C++ library that came late ------------------------------------------------------- */
+
+/*
+ * A C program may load C++ plugins: then the C++ library is in no scope that RTLD_NEXT searches, yet
+ * our operator new, being preloaded, is the one they find.  So the library is asked by name; and
+ * should there be none (operators linked into the plugin would not come here), malloc serves.
+ */
+static void *fallback_new(size_t n)
+{
+	return malloc(n ? n : 1);
+}
+
+static void *fallback_new_aligned(size_t n, size_t align)
+{
+	void *p;
+
+	return posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, n ? n : 1) ? NULL : p;
+}
+
+static void fallback_delete(void *p)
+{
+	free(p);
+}
+
+static void *library_symbol(const char *name)
+{
+	static const char *const libraries[] = { "libstdc++.so.6", "libc++.so.1" };
+
+	for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
+		/* The handle is kept: the library must not go while we jump into it. */
+		void *handle = dlopen(libraries[i], RTLD_LAZY | RTLD_NOLOAD);
+		void *p = handle ? dlsym(handle, name) : NULL;
+
+		if (p)
+			return p;
+	}
+	return NULL;
+}
+
+/* What fallback a mangled name needs: _Zn.. allocates, _Zd.. frees, ..St11align_val_t.. is aligned. */
+static void *fallback_for(const char *name)
+{
+	if (name[2] == 'd')
+		return (void *)fallback_delete;
+	for (const char *p = name; *p; p++)
+		if (p[0] == 'S' && p[1] == 't' && p[2] == '1' && p[3] == '1')
+			return (void *)fallback_new_aligned;
+	return (void *)fallback_new;
+}
+
+static COLD void resolve_late(void **slot, const char *name)
+{
+	struct thread *t = enter(); /* what the loader allocates for this is not the target's */
+	void *p = library_symbol(name);
+
+	dlerror();
+	store_release(slot, p ? p : fallback_for(name));
+	if (t)
+		leave(t);
+}
+
+#define RESOLVED(name)                                                            \
+	do {                                                                      \
+		if (UNLIKELY(!load_relaxed((void **)&real.name)))                 \
+			resolve_late((void **)&real.name, #name);                 \
+	} while (0)
+
+/* ---- the operators ------------------------------------------------------------------------ */
 
 #define NEW_HOOK(name, params, args)                                              \
 	static NOINLINE void *name##_event params                                 \
@@ -27,6 +99,7 @@
 	EXPORT void *name params;                                                 \
 	EXPORT void *name params                                                  \
 	{                                                                         \
+		RESOLVED(name);                                                   \
 		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n)))               \
 			return real.name args;                                    \
 		return name##_event args;                                         \
@@ -37,7 +110,7 @@
 	{                                                                         \
 		struct thread *t;                                                 \
                                                                                   \
-		if (!p || UNLIKELY(bootstrap_owns(p)))                            \
+		if (!p || bootstrap_owns(p))                            \
 			return;                                                   \
 		t = enter();                                                      \
 		if (LIKELY(t))                                                    \
@@ -49,6 +122,7 @@
 	EXPORT void name params;                                                  \
 	EXPORT void name params                                                   \
 	{                                                                         \
+		RESOLVED(name);                                                   \
 		if (LIKELY(!cxx_direct) || LIKELY(!maybe_recorded(p)))            \
 			real.name args;                                           \
 		else                                                              \

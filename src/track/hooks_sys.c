@@ -229,10 +229,9 @@ static void *child_main(void *arg)
 			children = c;
 			lock_give(&children_lock);
 		}
-		t->state = T_REAL;
+		leave(t);
 		if (have_child_key)
 			pthread_setspecific(child_key, c);
-		leave(t);
 	}
 	return fn(fn_arg);
 }
@@ -274,7 +273,8 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 			c->state = DETACHED;
 		c->site = t->mode == M_OFF || own_stack(attr) ? 0 : site_here(t, &o, LEDGER_STACK);
 	}
-	t->state = T_REAL;
+	/* The C library allocates the thread's vector of TLS blocks: an event like any other. */
+	t->state = T_READY;
 	r = c ? real.pthread_create(th, attr, child_main, c) : real.pthread_create(th, attr, fn, arg);
 	t->state = T_TRACKER;
 	if (c && r && lock_take(&children_lock)) {

@@ -226,6 +226,7 @@ static uint64_t lay_out(struct ledger_header *h, unsigned int scale)
 	size[LEDGER_NODES] = sites * 32 * sizeof(struct ledger_node);
 	size[LEDGER_SITES] = sites * sizeof(struct ledger_site);
 	size[LEDGER_COUNTERS] = sites * h->nshards * sizeof(struct ledger_counters);
+	size[LEDGER_TAILS] = sites * h->nshards * sizeof(struct ledger_tail);
 	size[LEDGER_CLASSES] = h->nshards * LEDGER_SIZE_CLASSES * sizeof(struct ledger_class);
 	size[LEDGER_PEAK] = 2 * sites * sizeof(struct ledger_peak);
 	size[LEDGER_TIMELINE] = LEDGER_MAX_POINTS * sizeof(struct ledger_point);

@@ -8,6 +8,7 @@
  * is far larger than anything seen there; its unused pages cost nothing.
  */
 #include <dlfcn.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,14 +16,8 @@
 
 struct real real;
 
-#define ARENA (1u << 20)
-static uint8_t arena[ARENA] __attribute__((aligned(64)));
+uint8_t bootstrap_arena[BOOTSTRAP_SIZE] __attribute__((aligned(64)));
 static uint32_t arena_used;
-
-bool bootstrap_owns(const void *p)
-{
-	return (uintptr_t)p - (uintptr_t)arena < ARENA;
-}
 
 void *bootstrap_alloc(size_t size, size_t align)
 {
@@ -34,11 +29,11 @@ void *bootstrap_alloc(size_t size, size_t align)
 	loss(LOSS_BOOTSTRAP);
 	do {
 		at = (uint32_t)((old + 16 + align - 1) & ~(align - 1));
-		if (size > ARENA || at + size > ARENA)
+		if (size > BOOTSTRAP_SIZE || at + size > BOOTSTRAP_SIZE)
 			return NULL;
 	} while (!__atomic_compare_exchange_n(&arena_used, &old, (uint32_t)(at + size), false, __ATOMIC_RELAXED,
 					      __ATOMIC_RELAXED));
-	head = (uint64_t *)(arena + at);
+	head = (uint64_t *)(bootstrap_arena + at);
 	head[-1] = size;
 	return head;
 }
@@ -74,6 +69,18 @@ static const void *module_base(void *function, const char **ret_name)
 }
 
 /*
+ * Whether the module around addr defines the symbol there.  A program that takes malloc's address may
+ * have an undefined symbol with an address, its own jump to the real one.
+ */
+static bool defines(void *addr)
+{
+	Dl_info info;
+	const ElfW(Sym) *sym = NULL;
+
+	return dladdr1(addr, &info, (void **)&sym, RTLD_DL_SYMENT) && sym && sym->st_shndx != SHN_UNDEF;
+}
+
+/*
  * libstdc++'s operator new calls malloc, which is ours: recording both would count twice.  An
  * allocator that brings both (jemalloc, tcmalloc, mimalloc) implements new without malloc.
  */
@@ -86,6 +93,6 @@ void allocator_note(void)
 	cxx_direct = base && base == module_base((void *)real._Znwm, &cxx_name);
 	for (size_t i = 0; name[i] && i < sizeof(g.hdr->allocator) - 1; i++)
 		g.hdr->allocator[i] = name[i];
-	if (seen && seen != (void *)malloc)
+	if (seen && seen != (void *)malloc && defines(seen))
 		g.hdr->flags |= LEDGER_F_BYPASSED;
 }

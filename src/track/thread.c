@@ -19,7 +19,7 @@
 #include "track/track.h"
 
 #define MAX_SHARDS 64
-#define READY_WORDS ((1u << 19) / (1u << READY_SHIFT) / 32)
+#define READY_CHUNKS ((1u << 19) >> READY_SHIFT)
 #define MAX_BATCH 16u
 
 struct thread thread_cold;
@@ -29,8 +29,9 @@ __thread struct thread *t_self __attribute__((tls_model("initial-exec"))) = &thr
 static struct lock threads_lock;
 static struct thread *free_threads, *late_threads;
 static bool shard_taken[MAX_SHARDS];
-static uint32_t shard_ready[MAX_SHARDS][READY_WORDS];
+static uint8_t shard_ready[MAX_SHARDS][READY_CHUNKS];
 static struct growing thread_space;
+static uint32_t shard_top; /* shards from here on were never used */
 static uint32_t *alive_mark; /* 1; 0 in a forked child */
 static pthread_key_t key;
 static bool have_key;
@@ -63,9 +64,7 @@ static void thread_end(void *arg)
 		return;
 	if (++t->exit_rounds < 4) {
 		/* Other destructors may still allocate: come again, as late as possible. */
-		t->state = T_REAL;
 		pthread_setspecific(key, t);
-		t->state = T_READY;
 		return;
 	}
 	totals_flush(t);
@@ -102,6 +101,7 @@ void threads_init(void)
 	threads_lock.word = 0;
 	memset(shard_taken, 0, sizeof(shard_taken));
 	memset(shard_ready, 0, sizeof(shard_ready));
+	shard_top = 0;
 	free_threads = late_threads = NULL;
 	if (!alive_mark)
 		alive_mark = wiped_pages(4096);
@@ -229,6 +229,10 @@ bool thread_begin(void)
 		shard = (int32_t)g.nshards - 1;
 	t->counters = (struct ledger_counters *)(g.ledger + g.hdr->section[LEDGER_COUNTERS].offset) +
 		      (uint64_t)shard * g.max_sites;
+	if ((uint32_t)shard >= load_relaxed(&shard_top))
+		store_relaxed(&shard_top, (uint32_t)shard + 1);
+	t->tails = (struct ledger_tail *)(g.ledger + g.hdr->section[LEDGER_TAILS].offset) +
+		   (uint64_t)shard * g.max_sites;
 	t->classes = (struct ledger_class *)(g.ledger + g.hdr->section[LEDGER_CLASSES].offset) +
 		     (uint64_t)shard * LEDGER_SIZE_CLASSES;
 	t->ready = shard_ready[shard];
@@ -246,14 +250,14 @@ bool thread_begin(void)
 	if (t->index < LEDGER_THREAD_OTHER && !g.threads[t->index].born)
 		g.threads[t->index].born = t->now;
 	thread_settings(t);
+	t->state = T_READY;
 	if (!late && have_key) {
-		pthread_setspecific(key, t);
+		pthread_setspecific(key, t); /* may allocate: an event */
 	} else if (late && lock_take(&threads_lock)) {
 		t->next = late_threads;
 		late_threads = t;
 		lock_give(&threads_lock);
 	}
-	t->state = T_READY;
 	return true;
 }
 
@@ -262,15 +266,21 @@ bool counters_ready(struct thread *t, uint32_t site)
 	uint32_t chunk = site >> READY_SHIFT;
 	uint64_t first = (uint64_t)chunk << READY_SHIFT;
 
-	if (!ledger_ensure(&t->counters[first], sizeof(struct ledger_counters) << READY_SHIFT))
+	if (!ledger_ensure(&t->counters[first], sizeof(struct ledger_counters) << READY_SHIFT) ||
+	    !ledger_ensure(&t->tails[first], sizeof(struct ledger_tail) << READY_SHIFT))
 		return false;
-	__atomic_fetch_or(&t->ready[chunk / 32], 1u << chunk % 32, __ATOMIC_RELEASE);
+	store_release(&t->ready[chunk], (uint8_t)1);
 	return true;
+}
+
+uint32_t shards_used(void)
+{
+	return load_relaxed(&shard_top);
 }
 
 bool shard_has(uint32_t shard, uint32_t site)
 {
-	return load_acquire(&shard_ready[shard][site >> (READY_SHIFT + 5)]) & 1u << (site >> READY_SHIFT) % 32;
+	return load_acquire(&shard_ready[shard][site >> READY_SHIFT]);
 }
 
 /* ---- settings and time -------------------------------------------------------------------------- */

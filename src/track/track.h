@@ -103,6 +103,7 @@ struct thread {
 	uint32_t index;    /* in THREADS */
 	uint64_t head;     /* of a heap block recorded now: valid, period, thread, birth (wire/ledger.h) */
 	struct ledger_counters *counters; /* this thread's shard */
+	struct ledger_tail *tails;        /* and theirs */
 	struct ledger_class *classes;
 	int64_t inuse_delta; /* not yet added to g.inuse */
 	/* the unwinder's line */
@@ -117,7 +118,7 @@ struct thread {
 	int32_t tid;
 	uint32_t cut;                /* LEDGER_SITE_CUT_* of the last slow unwind */
 	uint32_t exit_rounds;
-	uint32_t *ready;             /* bitmap: which chunks of counters have storage */
+	uint8_t *ready;              /* for each chunk of counters: has storage */
 	struct thread *next;         /* free or late ones */
 	struct stack_range foreign[64];
 	/* which path came last time after the same path, from the same place: unwind.h */
@@ -236,8 +237,7 @@ uint32_t thread_tick(struct thread *t); /* cold part of thread_now() */
 bool counters_ready(struct thread *t, uint32_t site);
 ALWAYS_INLINE bool counters_usable(struct thread *t, uint32_t site)
 {
-	return LIKELY(load_relaxed(&t->ready[site >> (READY_SHIFT + 5)]) & 1u << (site >> READY_SHIFT) % 32) ||
-	       counters_ready(t, site);
+	return LIKELY(load_relaxed(&t->ready[site >> READY_SHIFT])) || counters_ready(t, site);
 }
 
 bool stack_switch(struct thread *t, uint64_t sp); /* sp is outside the known stack: find its mapping */
@@ -246,6 +246,7 @@ extern struct thread thread_cold __attribute__((visibility("hidden"))); /* befor
 extern struct thread thread_off __attribute__((visibility("hidden")));  /* when nothing is recorded at all */
 bool forked_child(void); /* this process is a fork of the one the tracker was set up in */
 void threads_init(void);
+uint32_t shards_used(void);                     /* shards from this one on hold nothing */
 bool shard_has(uint32_t shard, uint32_t site); /* its counters have storage */
 
 ALWAYS_INLINE uint32_t thread_now(struct thread *t)
@@ -361,7 +362,14 @@ extern struct real real __attribute__((visibility("hidden")));
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
 extern bool cxx_direct;    /* operator new and delete do not go through malloc: they are events themselves */
-bool bootstrap_owns(const void *p);
+#define BOOTSTRAP_SIZE (1u << 20)
+extern uint8_t bootstrap_arena[BOOTSTRAP_SIZE] __attribute__((visibility("hidden")));
+
+ALWAYS_INLINE bool bootstrap_owns(const void *p)
+{
+	return UNLIKELY((uintptr_t)p - (uintptr_t)bootstrap_arena < BOOTSTRAP_SIZE);
+}
+
 void *bootstrap_alloc(size_t size, size_t align);
 size_t bootstrap_size(const void *p);
 

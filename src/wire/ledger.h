@@ -15,6 +15,7 @@
  *     NODES      struct ledger_node[]       trie of frames; index 0 is the root
  *     SITES      struct ledger_site[]       one per (stack, kind); 0: stack unknown
  *     COUNTERS   struct ledger_counters[shard][site]
+ *     TAILS      struct ledger_tail[shard][site]       the rest of a site's counters
  *     CLASSES    struct ledger_class[shard][LEDGER_SIZE_CLASSES]
  *     PEAK       struct ledger_peak[2][site]
  *     TIMELINE   struct ledger_point[]
@@ -49,6 +50,7 @@ enum ledger_section_id {
 	LEDGER_NODES,
 	LEDGER_SITES,
 	LEDGER_COUNTERS,
+	LEDGER_TAILS,
 	LEDGER_CLASSES,
 	LEDGER_PEAK,
 	LEDGER_TIMELINE,
@@ -212,6 +214,7 @@ struct ledger_site {
 #define LEDGER_SITE_CUT_NO_CFI 2u /* the outermost frames are missing */
 
 #define LEDGER_LIFE_BUCKETS 24u
+#define LEDGER_LIFE_NEAR 3u
 
 /*
  * What happened at a site, in one shard.  A shard belongs to one thread at a
@@ -224,9 +227,14 @@ struct ledger_counters {
 	uint64_t alloc_count, alloc_bytes; /* count in units of 2^-16 block */
 	uint64_t free_count, free_bytes;
 	uint64_t samples;                  /* records behind alloc_count */
+	uint64_t life[LEDGER_LIFE_NEAR];   /* blocks freed (1/2^16), by lifetime: ledger_life_bucket() */
+};
+
+/* Life goes on here; apart from the above so that a site's common events touch one cache line. */
+struct ledger_tail {
+	uint64_t life[LEDGER_LIFE_BUCKETS - LEDGER_LIFE_NEAR];
 	double var_count, var_bytes;       /* of the allocated estimate; docs/SAMPLING.md */
 	uint64_t pad;
-	uint64_t life[LEDGER_LIFE_BUCKETS]; /* blocks freed (1/2^16), by lifetime: ledger_life_bucket() */
 };
 #define LEDGER_COUNT_SHIFT 16
 
@@ -330,7 +338,8 @@ _Static_assert(sizeof(struct ledger_module) == 88, "layout");
 _Static_assert(sizeof(struct ledger_thread) == 64, "layout");
 _Static_assert(sizeof(struct ledger_node) == 16, "layout");
 _Static_assert(sizeof(struct ledger_site) == 16, "layout");
-_Static_assert(sizeof(struct ledger_counters) == 256, "layout");
+_Static_assert(sizeof(struct ledger_counters) == 64, "layout");
+_Static_assert(sizeof(struct ledger_tail) == 192, "layout");
 _Static_assert(sizeof(struct ledger_class) == 32, "layout");
 _Static_assert(sizeof(struct ledger_peak) == 16, "layout");
 _Static_assert(sizeof(struct ledger_point) == 32, "layout");

@@ -11,6 +11,7 @@ TRUTH(produce_block);
 
 static void *queue[PRODUCERS * EACH];
 static unsigned int filled[PRODUCERS];
+static pthread_barrier_t all_here; /* all threads at once: libc uses the memory of a dead one again */
 
 static size_t block_size(size_t i)
 {
@@ -26,6 +27,7 @@ static void *producer(void *arg)
 {
 	uintptr_t id = (uintptr_t)arg;
 
+	pthread_barrier_wait(&all_here);
 	for (size_t i = 0; i < EACH; i++) {
 		queue[id * EACH + i] = produce_block(block_size(i));
 		__atomic_store_n(&filled[id], (unsigned int)i + 1, __ATOMIC_RELEASE);
@@ -38,6 +40,7 @@ static void *consumer(void *arg)
 {
 	uintptr_t id = (uintptr_t)arg;
 
+	pthread_barrier_wait(&all_here);
 	for (size_t i = 0; i < EACH * 3 / 4; i++) {
 		while (__atomic_load_n(&filled[id], __ATOMIC_ACQUIRE) <= i)
 			sched_yield();
@@ -51,6 +54,7 @@ int main(void)
 {
 	pthread_t producers[PRODUCERS], consumers[PRODUCERS];
 
+	CHECK(!pthread_barrier_init(&all_here, NULL, 2 * PRODUCERS));
 	for (uintptr_t i = 0; i < PRODUCERS; i++) {
 		CHECK(!pthread_create(&producers[i], NULL, producer, (void *)i));
 		CHECK(!pthread_create(&consumers[i], NULL, consumer, (void *)i));

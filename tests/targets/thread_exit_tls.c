@@ -14,6 +14,7 @@ TRUTH(make_buffer);
 TRUTH(make_late);
 
 static pthread_key_t buffer_key, late_key;
+static pthread_barrier_t all_here; /* all threads at once: libc uses the memory of a dead one again */
 
 NOINLINE static void *make_buffer(void)
 {
@@ -41,6 +42,7 @@ static void free_late(void *p)
 static void *worker(void *arg)
 {
 	(void)arg;
+	pthread_barrier_wait(&all_here);
 	CHECK(!pthread_setspecific(buffer_key, make_buffer()));
 	return NULL;
 }
@@ -49,6 +51,7 @@ int main(void)
 {
 	pthread_t threads[THREADS];
 
+	CHECK(!pthread_barrier_init(&all_here, NULL, THREADS));
 	CHECK(!pthread_key_create(&buffer_key, free_buffer));
 	CHECK(!pthread_key_create(&late_key, free_late));
 	for (int round = 0; round < ROUNDS; round++) {

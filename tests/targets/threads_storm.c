@@ -27,6 +27,7 @@ TRUTH(storm_alloc);
 static struct progress private_lines[MAX_THREADS];
 static struct progress *lines = private_lines;
 static unsigned long ops = 20000;
+static pthread_barrier_t all_here; /* all threads at once: libc uses the memory of a dead one again */
 
 #define ADD(field, n) __atomic_store_n(&(field), (field) + (n), __ATOMIC_RELEASE)
 
@@ -70,6 +71,7 @@ static void *storm(void *arg)
 	void *blocks[LIVE] = { NULL };
 	size_t sizes[LIVE] = { 0 };
 
+	pthread_barrier_wait(&all_here);
 	for (unsigned long i = 0; !ops || i < ops; i++) {
 		size_t k, size;
 
@@ -109,6 +111,7 @@ int main(int argc, char **argv)
 		CHECK(lines != MAP_FAILED);
 		close(fd);
 	}
+	CHECK(!pthread_barrier_init(&all_here, NULL, (unsigned int)n));
 	for (unsigned long i = 0; i < n; i++)
 		CHECK(!pthread_create(&threads[i], NULL, storm, (void *)i));
 	for (unsigned long i = 0; i < n; i++)

@@ -32,6 +32,7 @@ struct maker *maker_new(const struct maker_config *c)
 		                 sizeof(struct ledger_node),
 		[LEDGER_SITES] = (uint64_t)sites * sizeof(struct ledger_site),
 		[LEDGER_COUNTERS] = (uint64_t)sites * shards * sizeof(struct ledger_counters),
+		[LEDGER_TAILS] = (uint64_t)sites * shards * sizeof(struct ledger_tail),
 		[LEDGER_CLASSES] = (uint64_t)shards * LEDGER_SIZE_CLASSES *
 		                   sizeof(struct ledger_class),
 		[LEDGER_PEAK] = 2ull * sites * sizeof(struct ledger_peak),
@@ -142,6 +143,12 @@ uint32_t maker_site(struct maker *m, uint32_t node, unsigned int kind)
 	return (uint32_t)m->h->nsites++;
 }
 
+static struct ledger_tail *tail_of(struct maker *m, unsigned int shard, uint32_t site)
+{
+	return (struct ledger_tail *)maker_section(m, LEDGER_TAILS) +
+	       (uint64_t)shard * m->h->max_sites + site;
+}
+
 struct ledger_counters *maker_counters(struct maker *m, unsigned int shard, uint32_t site)
 {
 	return (struct ledger_counters *)maker_section(m, LEDGER_COUNTERS) +
@@ -250,8 +257,8 @@ void maker_alloc(struct maker *m, struct maker_block b)
 	c->alloc_count += (uint64_t)(weight * 65536 + 0.5);
 	c->alloc_bytes += (uint64_t)(weight * (double)b.size + 0.5);
 	c->samples++;
-	c->var_count += weight * (weight - 1);
-	c->var_bytes += (double)b.size * (double)b.size * weight * (weight - 1);
+	tail_of(m, b.shard, b.site)->var_count += weight * (weight - 1);
+	tail_of(m, b.shard, b.site)->var_bytes += (double)b.size * (double)b.size * weight * (weight - 1);
 	count_class(m, &b, weight, false);
 }
 
@@ -259,6 +266,7 @@ bool maker_release(struct maker *m, struct maker_block b, uint32_t life)
 {
 	struct ledger_block *slot = maker_find(m, b.address, b.kind);
 	struct ledger_counters *c;
+	unsigned int bucket;
 	double weight;
 
 	if (!slot)
@@ -271,7 +279,10 @@ bool maker_release(struct maker *m, struct maker_block b, uint32_t life)
 	*maker_word(m, b.address, false) -= 1u << 5;
 	c->free_count += (uint64_t)(weight * 65536 + 0.5);
 	c->free_bytes += (uint64_t)(weight * (double)b.size + 0.5);
-	c->life[ledger_life_bucket(life)] += (uint64_t)(weight * 65536 + 0.5);
+	bucket = ledger_life_bucket(life);
+	*(bucket < LEDGER_LIFE_NEAR ? &c->life[bucket]
+	                            : &tail_of(m, b.shard, b.site)->life[bucket - LEDGER_LIFE_NEAR]) +=
+		(uint64_t)(weight * 65536 + 0.5);
 	count_class(m, &b, weight, true);
 	return true;
 }

@@ -27,17 +27,14 @@ def valgrind_usage(w, command):
 DTV_ENTRY = 16
 
 
-DTV_SLOT = 16
-
-
-def compare(w, target, *args, threads=0):
+def compare(w, target, *args, new_threads=0):
     path = need_target(target)
     theirs, (allocs, frees, size) = valgrind_usage(w, [path, *args])
     ours = w.preload(target, *args)
     check_equal(ours.status, theirs.status, 'exit status')
     total = w.report(w.ledger(ours.pid)).totals('heap')
     check_equal((total.allocs, total.frees, total.alloc_bytes),
-                (allocs, frees, size + threads * DTV_SLOT),
+                (allocs, frees, size + new_threads * DTV_ENTRY),
                 '%s: allocs, frees, bytes; valgrind' % target)
 
 

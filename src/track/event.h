@@ -94,7 +94,9 @@ ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 	uint32_t at = counted_at(t, LEDGER_BLOCK_SITE(b->body));
 	struct ledger_counters *c = &t->counters[at];
 	uint64_t size = LEDGER_BLOCK_SIZE(b->body), *life = c->life;
-	unsigned int age = ledger_life_bucket(now - LEDGER_BLOCK_BIRTH(b->head));
+	/* Another thread's clock may be a tick ahead of this one's. */
+	int32_t ticks = (int32_t)(now - LEDGER_BLOCK_BIRTH(b->head));
+	unsigned int age = ledger_life_bucket(ticks > 0 ? (uint32_t)ticks : 0);
 	struct ledger_class *k = &t->classes[ledger_size_class(size)];
 	struct weighted w = { COUNT_ONE, size };
 

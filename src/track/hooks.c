@@ -93,6 +93,15 @@ COLD void got_slow(struct thread *t, void *p, size_t n, const struct origin *o)
 	}
 }
 
+COLD void refused(struct thread *t)
+{
+	if (t->mode == M_FULL)
+		t->countdown = COUNTDOWN_FULL;
+	else
+		/* Distances have no memory: a new one is as good as what was left of the old. */
+		t->countdown = t->mode == M_SAMPLED ? sampler_draw(t, t->period) : COUNTDOWN_OFF;
+}
+
 NOINLINE void got_other(struct thread *t, void *p, size_t n, const struct origin *o)
 {
 	got(t, p, n, o);
@@ -131,6 +140,8 @@ static NOINLINE void *malloc_event(size_t n)
 	p = real.malloc(n);
 	if (LIKELY(p))
 		got(t, p, n, &o);
+	else
+		refused(t);
 	leave(t);
 	return p;
 }
@@ -157,6 +168,8 @@ static NOINLINE void *calloc_event(size_t n, size_t size)
 	p = real.calloc(n, size);
 	if (LIKELY(p))
 		got(t, p, n * size, &o);
+	else
+		refused(t);
 	leave(t);
 	return p;
 }
@@ -235,8 +248,10 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 		else                                                                 \
 			event_untake(t, (uint64_t)p, &old);                          \
 	}                                                                            \
-	if (LIKELY(q) && t->countdown < 0)                                           \
-		got(t, q, bytes, &o);                                   \
+	if (UNLIKELY(!q))                                                            \
+		refused(t);                                                          \
+	else if (t->countdown < 0)                                                   \
+		got(t, q, bytes, &o);                                                \
 	leave(t);                                                                    \
 	return q
 
@@ -311,7 +326,9 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 							    early(bytes, alignment); \
 		p = real.name args;                                               \
 		if (LIKELY(p))                                                    \
-			got_other(t, p, bytes, &o);                        \
+			got_other(t, p, bytes, &o);                               \
+		else                                                              \
+			refused(t);                                               \
 		leave(t);                                                         \
 		return p;                                                         \
 	}                                                                         \
@@ -342,6 +359,8 @@ static NOINLINE int posix_memalign_event(void **out, size_t align, size_t n)
 	r = real.posix_memalign(out, align, n);
 	if (LIKELY(r == 0 && *out))
 		got_other(t, *out, n, &o);
+	else
+		refused(t);
 	leave(t);
 	return r;
 }

@@ -64,10 +64,16 @@ ALWAYS_INLINE void gone(struct thread *t, void *p)
 
 void gone_other(struct thread *t, void *p);
 
-/* Size 0 is counted as one byte by the sampler, or such blocks would never be seen. */
+/*
+ * Size 0 is counted as one byte by the sampler, or such blocks would never be seen.  An impossible
+ * size is cut, so that it cannot turn the sign around; it always comes to refused().
+ */
 ALWAYS_INLINE bool of_interest(size_t n)
 {
-	return UNLIKELY((t_self->countdown -= (int64_t)(n + !n)) < 0);
+	return UNLIKELY((t_self->countdown -= (int64_t)((n + !n) & ~(7ull << 61))) < 0);
 }
+
+/* The real function had no memory: the bytes that were subtracted were never allocated. */
+void refused(struct thread *t);
 
 #endif

@@ -9,7 +9,8 @@
  * be equal.  With UNWIND_CHECK_EVERY=N only every Nth allocation of a thread is compared.
  *
  * At exit one line goes to the file UNWIND_CHECK_OUT: compared, equal, frames, and the first
- * differences in full, with module and offset for addr2line.
+ * UNWIND_CHECK_SHOW (12) differences in full, with module and offset for addr2line.  A child process adds
+ * its own.  UNWIND_CHECK_LEDGERS is the tracker's `dir`.
  */
 #define UNW_LOCAL_ONLY
 #include <dlfcn.h>
@@ -28,7 +29,6 @@
 #include "wire/ledger.h"
 
 #define MAX LEDGER_MAX_DEPTH
-#define SHOWN 12
 
 static struct {
 	void *(*malloc)(size_t);
@@ -40,14 +40,13 @@ static struct {
 static unsigned char *ledger;
 static const struct ledger_header *hdr;
 static pid_t owner;
-static unsigned long every = 1;
+static unsigned long every = 1, show = 12;
 static char out_path[512];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct {
-	unsigned long compared, equal, frames, unrecorded, deepest, signals, cut;
-	int shown;
-	char text[1 << 16];
+	unsigned long compared, equal, frames, unrecorded, deepest, signals, cut, shown;
+	char text[1 << 18];
 	size_t len;
 } result;
 
@@ -190,7 +189,7 @@ static __attribute__((noinline)) void compare(void *p)
 	result.cut += sites[LEDGER_BLOCK_SITE(b->body)].flags != 0;
 	if (m > result.deepest)
 		result.deepest = m;
-	if (!same && result.shown < SHOWN) {
+	if (!same && result.shown < show) {
 		result.shown++;
 		note("difference, block %p, flags %u\n", p, sites[LEDGER_BLOCK_SITE(b->body)].flags);
 		describe("tracker  ", ours + 1, m - 1);
@@ -272,13 +271,15 @@ __attribute__((visibility("default"))) int posix_memalign(void **q, size_t a, si
 
 static void __attribute__((constructor)) begin(void)
 {
-	const char *s = getenv("UNWIND_CHECK_EVERY"), *o = getenv("UNWIND_CHECK_OUT");
+	const char *s = getenv("UNWIND_CHECK_EVERY"), *o = getenv("UNWIND_CHECK_OUT"), *m = getenv("UNWIND_CHECK_SHOW");
 
 	inside = 1;
 	if (!next.malloc)
 		resolve();
 	if (s && atol(s) > 0)
 		every = (unsigned long)atol(s);
+	if (m)
+		show = (unsigned long)atol(m);
 	snprintf(out_path, sizeof(out_path), "%s", o ? o : "/dev/stderr");
 	open_ledger();
 	inside = 0;

@@ -117,7 +117,7 @@ static void must_accept(const char *command, const char *expected)
 
 static void finds_commands_as_a_shell_does(void **state)
 {
-	char *old = strdup(getenv("PATH")), list[256];
+	char *old = strdup(getenv("PATH")), *list = NULL;
 
 	must_refuse("surely-no-such-command", LAUNCH_NOT_FOUND, "command not found", "PATH");
 	must_refuse("./surely-no-such-file", LAUNCH_NOT_FOUND, "No such file", NULL);
@@ -127,7 +127,7 @@ static void finds_commands_as_a_shell_does(void **state)
 	make_script("#!/bin/sh\n", 0644);
 	must_refuse(path, LAUNCH_NOT_EXECUTABLE, "Permission denied", "chmod +x");
 	/* In PATH, one that cannot be executed does not hide a later one that can. */
-	snprintf(list, sizeof(list), "%s:/nonexistent:%s", dir, old);
+	assert_true(asprintf(&list, "%s:/nonexistent:%s", dir, old) > 0);
 	setenv("PATH", list, 1);
 	must_refuse("program", LAUNCH_NOT_EXECUTABLE, "Permission denied", "chmod +x");
 	chmod(path, 0755);
@@ -136,6 +136,7 @@ static void finds_commands_as_a_shell_does(void **state)
 	                                                                              : "/bin/sh");
 	setenv("PATH", old, 1);
 	free(old);
+	free(list);
 }
 
 static void refuses_what_cannot_be_tracked(void **state)

@@ -29,6 +29,13 @@ static inline void cpu_relax(void)
 	__builtin_ia32_pause();
 }
 
+/* cond ? a : b without a branch, whatever the compiler thinks of it. */
+static inline uint64_t arch_select(uint64_t cond, uint64_t a, uint64_t b)
+{
+	__asm__("testq %[cond], %[cond]\n\tcmovneq %[a], %[b]" : [b] "+r"(b) : [cond] "r"(cond), [a] "r"(a) : "cc");
+	return b;
+}
+
 /* DWARF register numbers (System V psABI, x86-64, figure 3.36). */
 enum { DW_RBX = 3, DW_RBP = 6, DW_RSP = 7, DW_R12 = 12, DW_R15 = 15, DW_RIP = 16, ARCH_NREGS = 17 };
 #define ARCH_REG_SP DW_RSP

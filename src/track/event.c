@@ -147,7 +147,8 @@ static COLD void peak_copy(uint64_t peak)
 		site_sum(i, &count, &bytes);
 		to[i].count = (uint64_t)count;
 		to[i].bytes = (uint64_t)bytes;
-		total += (uint64_t)bytes;
+		if (g.sites[i].kind != LEDGER_STACK)
+			total += (uint64_t)bytes;
 	}
 	end = now_ns();
 	h->peak_copy_bytes = total;

@@ -46,6 +46,12 @@ ALWAYS_INLINE void account(struct thread *t, int64_t bytes)
 		totals_flush(t);
 }
 
+/* A thread's stack is reserved, not in use: it counts at its site, not in totals. */
+ALWAYS_INLINE bool is_stack(uint64_t head)
+{
+	return LEDGER_BLOCK_KIND(head) == LEDGER_STACK;
+}
+
 ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, uint64_t head, uint32_t site,
 				bool usable)
 {
@@ -64,8 +70,10 @@ ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, 
 	live_add(addr, head, (uint64_t)site << 40 | body);
 	event_add(t, &c->alloc_count, &c->alloc_bytes, w);
 	c->samples++; /* in the shared shard a lost increment is of no consequence */
-	event_add(t, &k->alloc_count, &k->alloc_bytes, w);
-	account(t, (int64_t)w.bytes);
+	if (LIKELY(!is_stack(head))) {
+		event_add(t, &k->alloc_count, &k->alloc_bytes, w);
+		account(t, (int64_t)w.bytes);
+	}
 }
 
 /* A heap block while every block is recorded. */
@@ -93,7 +101,7 @@ ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 	uint32_t now = thread_now(t);
 	uint32_t at = counted_at(t, LEDGER_BLOCK_SITE(b->body));
 	struct ledger_counters *c = &t->counters[at];
-	uint64_t size = LEDGER_BLOCK_SIZE(b->body), *life = c->life;
+	uint64_t size = LEDGER_BLOCK_SIZE(b->body), *life;
 	/* Another thread's clock may be a tick ahead of this one's. */
 	int32_t ticks = (int32_t)(now - LEDGER_BLOCK_BIRTH(b->head));
 	unsigned int age = ledger_life_bucket(ticks > 0 ? (uint32_t)ticks : 0);
@@ -103,16 +111,17 @@ ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 	if (UNLIKELY(b->head & HEAD_PERIOD))
 		w = event_weigh(size, LEDGER_BLOCK_PERIOD(b->head), NULL);
 	event_add(t, &c->free_count, &c->free_bytes, w);
-	if (UNLIKELY(age >= LEDGER_LIFE_NEAR)) {
-		life = t->tails[at].life;
-		age -= LEDGER_LIFE_NEAR;
-	}
+	/* Long and short lives come in no order that could be predicted. */
+	life = (uint64_t *)arch_select(age < LEDGER_LIFE_NEAR, (uint64_t)&c->life[age],
+				       (uint64_t)&t->tails[at].life[age - LEDGER_LIFE_NEAR]);
 	if (LIKELY(t->shard >= 0))
-		life[age] += w.count;
+		*life += w.count;
 	else
-		__atomic_fetch_add(&life[age], w.count, __ATOMIC_RELAXED);
-	event_add(t, &k->free_count, &k->free_bytes, w);
-	account(t, -(int64_t)w.bytes);
+		__atomic_fetch_add(life, w.count, __ATOMIC_RELAXED);
+	if (LIKELY(!is_stack(b->head))) {
+		event_add(t, &k->free_count, &k->free_bytes, w);
+		account(t, -(int64_t)w.bytes);
+	}
 }
 
 ALWAYS_INLINE bool event_free(struct thread *t, uint64_t addr, unsigned int kind)

@@ -14,7 +14,7 @@
 
 #include "track/track.h"
 
-struct tracker g = { .ledger_fd_fallback = -1 };
+struct tracker g;
 
 enum { INIT_NONE, INIT_BUSY, INIT_DONE };
 static uint32_t init_state;

@@ -2,8 +2,8 @@
 /*
  * The live table's fast paths, inlined into the events; live.c has the idea and the rest.
  *
- * Fast means: one thread, the block's home slot (for a free: its record in the home slot).  Whatever
- * else is the case, the slow functions handle.
+ * Fast means: one thread, and the block's home slot or the next.  Whatever else is the case, the slow
+ * functions handle.
  */
 #ifndef SEEP_TRACK_LIVE_H
 #define SEEP_TRACK_LIVE_H
@@ -46,6 +46,20 @@ ALWAYS_INLINE uint64_t *live_word(uint64_t addr)
 	return &words[(addr >> LEDGER_DIR_SHIFT) & (DIR_PAGE_WORDS - 1)];
 }
 
+/*
+ * The home slot of addr when its head is `want` under `mask`, else the slot after it, chosen without a
+ * branch: which of the two it is no processor can guess.
+ */
+ALWAYS_INLINE struct ledger_block *live_either(uint64_t w, uint64_t addr, uint64_t mask, uint64_t want)
+{
+	unsigned int c = LEDGER_DIR_LOG2(w);
+	struct ledger_block *bucket = g.buckets + LEDGER_DIR_BUCKET(w);
+	uint64_t home = live_home(addr & 0xff8, c), next = (home + 1) & ~(~0ull << c);
+	uint64_t differs = (bucket[home].head & mask) ^ want;
+
+	return &bucket[arch_select(differs, next, home)];
+}
+
 /* Records a block; `head` is complete but for the address's bits.  False: no room (counted). */
 ALWAYS_INLINE bool live_add(uint64_t addr, uint64_t head, uint64_t body)
 {
@@ -55,7 +69,7 @@ ALWAYS_INLINE bool live_add(uint64_t addr, uint64_t head, uint64_t body)
 	head |= addr & 0xff8;
 	if (LIKELY(word != NULL && !g.careful && !(addr & 7))) {
 		w = *word;
-		b = g.buckets + LEDGER_DIR_BUCKET(w) + live_home(addr & 0xff8, LEDGER_DIR_LOG2(w));
+		b = live_either(w, addr, ~0ull, 0);
 		if (LIKELY(b->head == 0)) {
 			b->body = body;
 			store_release(&b->head, head);
@@ -76,7 +90,7 @@ ALWAYS_INLINE bool live_take(uint64_t addr, unsigned int kind, struct ledger_blo
 		return false;
 	if (LIKELY(!g.careful)) {
 		w = *word;
-		b = g.buckets + LEDGER_DIR_BUCKET(w) + live_home(addr & 0xff8, LEDGER_DIR_LOG2(w));
+		b = live_either(w, addr, LEDGER_BLOCK_MATCH, live_key(addr, kind));
 		ret->head = b->head;
 		ret->body = b->body;
 		if (LIKELY((ret->head & LEDGER_BLOCK_MATCH) == live_key(addr, kind))) {

@@ -173,16 +173,17 @@ struct tracker {
 	struct ledger_block *buckets;
 	uint64_t max_nodes, max_sites, max_dirs, max_buckets, max_strings, max_modules;
 	uint32_t nshards;
-	int32_t ledger_fd_fallback; /* kernels without MADV_POPULATE_WRITE keep the file open; -1 else */
-	int64_t inuse;              /* total in-use bytes, less the threads' deltas */
-	uint64_t next_point_ns;
-	uint32_t unmap_epoch;
 	bool exact;                 /* every free of a block unknown to the ledger is a loss */
 	uint64_t mono_base;         /* hdr->start_mono_ns */
-	uint64_t foreign_lo, foreign_hi; /* bounds of all foreign stacks ever seen */
 	int pid;
-	uint64_t private_bytes;
 	char ledger_path[256];
+	/* Written while running: away from what every event reads. */
+	int64_t inuse __attribute__((aligned(128))); /* total in-use bytes, less the threads' deltas */
+	uint64_t next_point_ns;
+	uint64_t private_bytes;
+	uint64_t foreign_lo, foreign_hi; /* bounds of all foreign stacks ever seen */
+	uint32_t unmap_epoch;
+	uint8_t pad[128];
 };
 
 extern struct tracker g __attribute__((visibility("hidden")));

@@ -137,8 +137,8 @@ ALWAYS_INLINE uint64_t row_of(uint64_t pc)
 
 static uint32_t sets[1u << SETS_BITS][WAYS]; /* path's place in PATH_UNITs << 8 | tag; 0: none */
 uint8_t *path_base;
-uint32_t path_epoch = 1; /* a new thread's is 0 */
-static uint64_t path_used; /* bytes; PATH_UNIT is never used, so no entry is 0 */
+uint32_t path_epoch __attribute__((aligned(64))) = 1; /* a new thread's is 0 */
+static uint64_t path_used __attribute__((aligned(64))); /* bytes; PATH_UNIT is never used, so no entry is 0 */
 static uint32_t path_victim;
 
 /*

@@ -156,7 +156,7 @@ struct ledger_header {
 	uint64_t unwinds_fast, unwinds_slow; /* how stacks were found: docs/UNWINDING.md */
 	uint64_t private_bytes;   /* tracker memory outside the ledger */
 
-	/* Peak of in-use bytes (estimated, when sampled). */
+	/* Peak of in-use bytes of heap and mappings (estimated, when sampled). */
 	uint64_t peak_bytes;      /* highest total seen */
 	uint64_t peak_mono_ns;    /* when */
 	uint64_t peak_copy_bytes; /* total at the composition in PEAK[peak_which] */
@@ -238,6 +238,7 @@ struct ledger_tail {
 };
 #define LEDGER_COUNT_SHIFT 16
 
+/* Heap and mappings; thread stacks are reserved, not in use, and count at their sites only. */
 struct ledger_class {
 	uint64_t alloc_count, alloc_bytes, free_count, free_bytes; /* as in ledger_counters */
 };
@@ -303,7 +304,7 @@ struct ledger_block {
 /* Lifetime bucket: 0 below 2 ticks (8.4 ms), then one for every doubling; 23 is 2^23 ticks (9.8 h) or more. */
 static inline unsigned int ledger_life_bucket(uint32_t ticks)
 {
-	unsigned int b = ticks < 2 ? 0 : 31u - (unsigned int)__builtin_clz(ticks);
+	unsigned int b = 31u - (unsigned int)__builtin_clz(ticks | 1);
 
 	return b < LEDGER_LIFE_BUCKETS ? b : LEDGER_LIFE_BUCKETS - 1;
 }

@@ -173,10 +173,15 @@ static int by_kind(const struct groups *sites, struct groups *g)
 		g->items[i].id = g->items[i].kind = i;
 	for (size_t i = 0; i < sites->n; i++)
 		sum_add(&g->items[sites->items[i].kind].self, &sites->items[i].self);
-	for (size_t i = 0; i < PROF_NKINDS; i++)
-		if (g->items[i].self.sites)
-			g->items[g->n++] = g->items[i];
-	g->sum = sites->sum;
+	for (uint8_t i = 0; i < PROF_NKINDS; i++) {
+		if (!g->items[i].self.sites)
+			continue;
+		g->items[g->n++] = g->items[i];
+		if (PROF_KIND_BIT(i) & PROF_MEMORY)
+			sum_add(&g->sum, &g->items[i].self);
+	}
+	if (!g->sum.sites)
+		g->sum = sites->sum;
 	return 0;
 }
 

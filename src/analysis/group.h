@@ -6,7 +6,8 @@
  *   function  self: blocks allocated right there; total: by it or anything it called
  *   module    likewise
  *   thread    who allocated what is in use (from the profile's cells)
- *   kind      heap, mmap, thread stack
+ *   kind      heap, mmap, thread stack; stacks are reserved rather than in use, so beside
+ *             other kinds they are not in the sum
  *
  * A function that occurs several times in one stack (recursion) counts once.
  */

@@ -354,7 +354,9 @@ static int place_sites(struct builder *b, bool focus)
 		uint32_t leaf = b->p->sites[i].stack;
 		uint8_t m = b->frame_matches[leaf];
 
-		if ((focus && !(m & MATCH_FOCUS)) || m & MATCH_IGNORE) {
+		if (!(b->v->kinds & PROF_KIND_BIT(b->p->sites[i].kind))) {
+			b->v->site_node[i] = VIEW_DROPPED;
+		} else if ((focus && !(m & MATCH_FOCUS)) || m & MATCH_IGNORE) {
 			b->v->site_node[i] = VIEW_DROPPED;
 			b->v->dropped++;
 		} else if (stack_node(b, leaf, &b->v->site_node[i]) < 0) {
@@ -432,6 +434,7 @@ struct seep_error *view_new(const struct profile *p, const struct view_options *
 		return &seep_error_nomem;
 	v->profile = p;
 	v->filtered = opts->nfocus || opts->nignore;
+	v->kinds = opts->kinds ? opts->kinds : PROF_MEMORY;
 	err = build(&b, opts);
 	release_builder(&b);
 	if (err)

@@ -29,6 +29,7 @@ struct view_options {
 	const char *const *focus, *const *ignore, *const *hide;
 	size_t nfocus, nignore, nhide;
 	bool no_fold; /* show the allocator's own frames too */
+	unsigned int kinds; /* set of PROF_KIND_BIT; 0: PROF_MEMORY, heap and mappings */
 };
 
 #define VIEW_INLINED 0x1u   /* inlined into the location of its parent node */
@@ -68,6 +69,7 @@ struct view {
 	size_t nlocations, nfunctions, nnodes;
 	size_t dropped; /* sites left out by focus and ignore */
 	bool filtered;  /* focus or ignore given */
+	unsigned int kinds; /* in view; sites of others are dropped, and not counted as such */
 };
 
 /* A bad regex is an error that quotes it.  The profile must have passed profile_check(). */

@@ -32,18 +32,18 @@ static inline void seep_fclosep(FILE **f)
 #define _cleanup_fclose_ __attribute__((cleanup(seep_fclosep)))
 
 /* The pointer's value; the variable is NULL afterwards, so its guard does nothing. */
-#define TAKE(ptr)                          \
-	({                                 \
+#define TAKE(ptr)                           \
+	({                                  \
 		__typeof__(ptr) t_ = (ptr); \
-		(ptr) = NULL;              \
-		t_;                        \
+		(ptr) = NULL;               \
+		t_;                         \
 	})
 
-#define TAKE_FD(fd)           \
-	({                    \
+#define TAKE_FD(fd)            \
+	({                     \
 		int t_ = (fd); \
-		(fd) = -1;    \
-		t_;           \
+		(fd) = -1;     \
+		t_;            \
 	})
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

@@ -48,14 +48,14 @@ static inline const uint8_t *cursor_bytes(struct cursor *c, size_t n)
 	return p;
 }
 
-#define CURSOR_READER(type, name)                                      \
-	static inline type cursor_##name(struct cursor *c)             \
-	{                                                              \
-		const uint8_t *p = cursor_bytes(c, sizeof(type));      \
-		type v = 0;                                            \
-		if (p)                                                 \
-			memcpy(&v, p, sizeof(v));                      \
-		return v;                                              \
+#define CURSOR_READER(type, name)                                 \
+	static inline type cursor_##name(struct cursor *c)        \
+	{                                                         \
+		const uint8_t *p = cursor_bytes(c, sizeof(type)); \
+		type v = 0;                                       \
+		if (p)                                            \
+			memcpy(&v, p, sizeof(v));                 \
+		return v;                                         \
 	}
 CURSOR_READER(uint8_t, u8)
 CURSOR_READER(uint16_t, u16)

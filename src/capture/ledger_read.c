@@ -361,12 +361,14 @@ static void finish_blocks(struct build *b)
 
 /* ---- peak and timeline ------------------------------------------------------- */
 
+/* Of memory: the tracker's peak does not count thread stacks either. */
 static uint64_t total_inuse(const struct profile *p)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < p->nsites; i++)
-		if (__builtin_add_overflow(sum, p->sites[i].inuse.bytes, &sum))
+		if (p->sites[i].kind != PROF_STACK &&
+		    __builtin_add_overflow(sum, p->sites[i].inuse.bytes, &sum))
 			return UINT64_MAX;
 	return sum;
 }
@@ -423,7 +425,8 @@ static int read_peak(struct build *b)
 	if (r < 0)
 		return r;
 	for (uint64_t i = 0; i < n; i++)
-		if (__builtin_add_overflow(copied, bytes_of(copy[i].bytes), &copied))
+		if (p->sites[i].kind != PROF_STACK &&
+		    __builtin_add_overflow(copied, bytes_of(copy[i].bytes), &copied))
 			copied = UINT64_MAX;
 	if (!copy || now > copied) {
 		for (size_t i = 0; i < p->nsites; i++)
@@ -471,7 +474,7 @@ static int read_timeline(struct build *b)
 		if (b->f.h.npoints >= n)
 			break;
 	}
-	p->points = calloc(n + 1, sizeof(*p->points));
+	p->points = calloc(n + 2, sizeof(*p->points)); /* and two of finish_timeline() */
 	if (!p->points)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < n; i++) {
@@ -489,6 +492,36 @@ static int read_timeline(struct build *b)
 			                                       in[i].alloc_count };
 	}
 	return 0;
+}
+
+static void put_point(struct profile *p, size_t at, const struct prof_point *point)
+{
+	memmove(&p->points[at + 1], &p->points[at], (p->npoints - at) * sizeof(*p->points));
+	p->points[at] = *point;
+	p->npoints++;
+}
+
+/* What the tracker notes now and then misses the two moments everybody asks for: the peak, and the last. */
+static void finish_timeline(struct profile *p)
+{
+	struct prof_totals t = profile_totals_of(p, PROF_MEMORY);
+	struct prof_point last = { p->duration_ns, t.inuse.bytes, t.alloc.bytes, t.alloc.blocks };
+	struct prof_point peak = { p->peak_time, p->peak_bytes, 0, 0 }, before = { 0 };
+	size_t at = 0;
+
+	if (p->npoints && p->points[p->npoints - 1].time >= last.time)
+		last.time = p->points[p->npoints - 1].time;
+	put_point(p, p->npoints, &last);
+	for (size_t i = 0; i < p->npoints; i++)
+		if (p->points[i].inuse >= peak.inuse)
+			return;
+	while (at < p->npoints && p->points[at].time < peak.time)
+		before = p->points[at++];
+	/* how much had been allocated by then nobody noted: at least what the point before says */
+	peak.alloc_bytes = before.alloc_bytes;
+	peak.alloc_blocks = before.alloc_blocks;
+	if (at < p->npoints)
+		put_point(p, at, &peak);
 }
 
 static int read_classes(struct build *b)
@@ -570,6 +603,7 @@ static int build(struct build *b, const struct read_options *opts)
 	read_duration(b);
 	if (b->p->peak_time > b->p->duration_ns)
 		b->p->peak_time = b->p->duration_ns;
+	finish_timeline(b->p);
 	return 0;
 }
 

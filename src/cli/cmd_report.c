@@ -28,7 +28,7 @@
 #define DEFAULT_DEPTH 12
 
 struct options {
-	const char *value, *by, *tree, *sort, *min, *output, *sysroot;
+	const char *value, *by, *tree, *sort, *min, *kinds, *output, *sysroot;
 	uint64_t top, depth, width;
 	bool top_given, json, hist, full_paths, fold, inlines, debuginfod, symbols;
 	struct cli_list focus, ignore, hide, debug_dirs;
@@ -55,6 +55,14 @@ static const struct word tree_words[] = { { "root", TREE_ROOT_FIRST }, { "leaf",
 static const struct word sort_words[] = {
 	{ "total", ORDER_TOTAL },     { "self", ORDER_VALUE }, { "blocks", ORDER_BLOCKS },
 	{ "average", ORDER_AVERAGE }, { "age", ORDER_AGE },    { "name", ORDER_NAME },
+};
+
+/* The names of PROF_KIND_BIT sets, as JSON has them. */
+static const struct word kind_words[] = {
+	{ "heap", PROF_KIND_BIT(PROF_HEAP) },
+	{ "mmap", PROF_KIND_BIT(PROF_MMAP) },
+	{ "stack", PROF_KIND_BIT(PROF_STACK) },
+	{ "all", PROF_ALL_KINDS },
 };
 
 static struct seep_error *find_word(const char *option, const char *name, const struct word *words,
@@ -99,6 +107,31 @@ static struct seep_error *parse_measure(const char *name, struct measure *ret_me
 			err, "It is inuse, alloc, freed or peak, each also with -blocks, such as "
 			     "alloc-blocks; plain blocks means inuse-blocks.");
 	*ret_measure = (struct measure){ (enum measure_value)value, blocks };
+	return NULL;
+}
+
+/* heap,mmap */
+static struct seep_error *parse_kinds(const char *text, unsigned int *ret_kinds)
+{
+	unsigned int kinds = 0;
+
+	for (;;) {
+		size_t n = strcspn(text, ",");
+		struct seep_error *err;
+		char name[32];
+		int kind;
+
+		snprintf(name, sizeof(name), "%.*s", (int)(n < sizeof(name) ? n : sizeof(name) - 1),
+		         text);
+		err = find_word("--kind", name, kind_words, ARRAY_SIZE(kind_words), &kind);
+		if (err)
+			return err;
+		kinds |= (unsigned int)kind;
+		if (!text[n])
+			break;
+		text += n + 1;
+	}
+	*ret_kinds = kinds;
 	return NULL;
 }
 
@@ -271,6 +304,10 @@ static struct seep_error *report(const struct options *o, char **names, size_t n
 	};
 	struct seep_error *err = make_report_options(o, &r);
 
+	if (!err && o->kinds)
+		err = parse_kinds(o->kinds, &view.kinds);
+	else if (!err && r.by == GROUP_KIND)
+		view.kinds = PROF_ALL_KINDS;
 	if (!err)
 		err = open_inputs(names, n, &p);
 	if (!err && o->symbols)
@@ -301,6 +338,9 @@ int cmd_report(int argc, char **argv)
 		  NULL },
 		{ CLI_STRING, 'b', "by", &o.by, "WHAT",
 		  "site (default), function, module, thread or kind", false, NULL },
+		{ CLI_STRING, 'k', "kind", &o.kinds, "KINDS",
+		  "heap, mmap, stack (of threads) or all; several with commas (default heap,mmap)",
+		  false, NULL },
 		{ CLI_STRING, 't', "tree", &o.tree, "END",
 		  "call tree, from the root or from the leaf", false, NULL },
 		{ CLI_STRING, 's', "sort", &o.sort, "ORDER",

@@ -28,7 +28,7 @@ static int tell(const struct snap_options *o, const struct profile *p, const cha
 	struct emit_options eo = { .format = o->json ? EMIT_JSON : EMIT_TEXT,
 		                   .width = cli_width(STDOUT_FILENO) };
 	_cleanup_emit_ struct emit *e = emit_new(&eo, &out);
-	struct prof_totals t = profile_totals(p, -1);
+	struct prof_totals t = profile_totals_of(p, PROF_MEMORY);
 	struct emit_part parts[] = {
 		{ .key = "snapshot", .value = emit_string(path) },
 		{ .key = "inuse_bytes", .value = emit_bytes(t.inuse.bytes) },

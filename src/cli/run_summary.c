@@ -303,7 +303,7 @@ struct seep_error *run_summary(const struct run_options *o, const struct run_end
 	emit_object(e, NULL);
 	emit_end(&s);
 	if (res->whole) {
-		t = profile_totals(res->whole, -1);
+		t = profile_totals_of(res->whole, PROF_MEMORY);
 		emit_object(e, "totals");
 		emit_totals(&s, &t);
 		emit_object_end(e);

@@ -89,7 +89,7 @@ static void json_begin(struct emit *e, const char *key)
 	if (e->members)
 		buf_putc(e->out, ',');
 	if (e->compact)
-		buf_puts(e->out, e->members ? " " : "");
+		buf_puts(e->out, e->members && key ? " " : "");
 	else
 		json_indent(e);
 	if (key) {
@@ -195,6 +195,26 @@ void emit_json_member(struct emit *e, const char *key, const struct emit_value *
 	snprintf(name, sizeof(name), "%s_high", key);
 	json_begin(e, name);
 	buf_printf(e->out, "%" PRIu64, v->interval.high);
+}
+
+void emit_list(struct emit *e, const char *key)
+{
+	json_open(e, key, '[');
+	e->compact = !emit_is_text(e);
+}
+
+void emit_item(struct emit *e, struct emit_value v)
+{
+	if (emit_is_text(e))
+		return;
+	json_begin(e, NULL);
+	json_value(e->out, &v);
+}
+
+void emit_list_end(struct emit *e)
+{
+	json_close(e, ']');
+	e->compact = false;
 }
 
 /* ---- text ------------------------------------------------------------------- */

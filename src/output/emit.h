@@ -127,6 +127,10 @@ void emit_object(struct emit *e, const char *key); /* key NULL: at the top or in
 void emit_object_end(struct emit *e);
 void emit_array(struct emit *e, const char *key);
 void emit_array_end(struct emit *e);
+/* An array of plain values on one line. */
+void emit_list(struct emit *e, const char *key);
+void emit_item(struct emit *e, struct emit_value v);
+void emit_list_end(struct emit *e);
 
 /* ---- text only -------------------------------------------------------------- */
 

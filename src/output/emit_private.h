@@ -17,7 +17,7 @@ struct emit {
 	struct buf *out;
 	unsigned int level; /* JSON: open objects and arrays */
 	bool members;       /* JSON: the innermost has some */
-	bool compact;       /* JSON: in a table's row, which is one line */
+	bool compact;       /* JSON: in a table's row or a list, which is one line */
 
 	/* The open table. */
 	const struct emit_column *columns;

@@ -172,20 +172,22 @@ static void total_line(const struct report *r, enum measure_value m, const struc
 	char format[64];
 
 	/* An estimate has no exact bytes to show. */
-	snprintf(format, sizeof(format), "  %-12s%s", label,
+	snprintf(format, sizeof(format), "  %-15s%s", label,
 	         r->p->sampled || v->bytes < 1024 ? "% in % blocks" : "% in % blocks  (% bytes)");
 	emit_object(r->e, value_names[m].key);
 	emit_line(r->e, EMIT_PLAIN, format, parts, ARRAY_SIZE(parts));
 	emit_object_end(r->e);
 }
 
-static struct group_sum whole_sum(const struct profile *p)
+static struct group_sum whole_sum(const struct profile *p, unsigned int kinds)
 {
-	struct prof_totals t = profile_totals(p, -1);
+	struct prof_totals t = profile_totals_of(p, kinds);
 	struct group_sum sum = { .value = { t.inuse, t.alloc, t.freed, t.peak },
 		                 .oldest = UINT64_MAX };
 
 	for (size_t i = 0; i < p->nsites; i++) {
+		if (!(kinds & PROF_KIND_BIT(p->sites[i].kind)))
+			continue;
 		sum.samples += p->sites[i].samples;
 		sum.inuse_samples += p->sites[i].inuse_samples;
 	}
@@ -218,8 +220,8 @@ static void head_process(const struct report *r)
 	emit_object(r->e, "process");
 	emit_field(r->e, "command", NULL, emit_string(p->command));
 	emit_line(r->e, EMIT_PLAIN,
-	          p->nmerged ? "  processes   % together, the first with pid %; %"
-	                     : "  process     pid %, %",
+	          p->nmerged ? "  processes      % together, the first with pid %; %"
+	                     : "  process        pid %, %",
 	          who, ARRAY_SIZE(who));
 	emit_object_end(r->e);
 }
@@ -239,16 +241,72 @@ static void head_tracking(const struct report *r)
 	emit_object(r->e, "tracking");
 	emit_line(r->e, EMIT_PLAIN,
 	          p->sampled
-	                  ? "  tracking    sampled, about once every % allocated, for %; ± holds in 95 %% of all cases"
-	                  : "  tracking    every block, for %",
+	                  ? "  tracking       sampled, about once every % allocated, for %; ± holds in 95 %% of all cases"
+	                  : "  tracking       every block, for %",
 	          how, ARRAY_SIZE(how));
+	emit_object_end(r->e);
+}
+
+static const struct emit_column kind_columns[] = {
+	{ "kind", NULL, 0, 0 },
+	{ "in_use_bytes", NULL, 0, 0 },
+	{ "in_use_blocks", NULL, 0, 0 },
+	{ "allocated_bytes", NULL, 0, 0 },
+	{ "allocated_blocks", NULL, 0, 0 },
+	{ "freed_bytes", NULL, 0, 0 },
+	{ "freed_blocks", NULL, 0, 0 },
+	{ "peak_bytes", NULL, 0, 0 },
+	{ "peak_blocks", NULL, 0, 0 },
+};
+
+/* JSON: the totals of each kind by itself. */
+static void head_kinds(const struct report *r)
+{
+	emit_table(r->e, "kinds", 0, kind_columns, ARRAY_SIZE(kind_columns));
+	for (uint8_t k = 0; k < PROF_NKINDS; k++) {
+		struct group_sum sum = whole_sum(r->p, PROF_KIND_BIT(k));
+		struct emit_value values[ARRAY_SIZE(kind_columns)] = {
+			emit_string(kind_names[k].key)
+		};
+
+		for (enum measure_value m = 0; m < MEASURE_NVALUES; m++) {
+			values[1 + 2 * m] = report_value(r->p, &sum, m, false);
+			values[2 + 2 * m] = report_value(r->p, &sum, m, true);
+		}
+		emit_row(r->e, 0, EMIT_PLAIN, values);
+	}
+	emit_table_end(r->e);
+}
+
+/* Reserved address space: named, but in no total. */
+static void head_stacks(const struct report *r)
+{
+	struct prof_stacks s = profile_stacks(r->p);
+	struct emit_part parts[] = {
+		{ "live", emit_count(s.live), false },
+		{ "reserved_bytes", emit_bytes(s.reserved), false },
+		{ "created", emit_count(s.created), false },
+		{ "unjoined", emit_count(s.unjoined), !s.unjoined },
+	};
+	const char *format = NULL;
+
+	if (s.unjoined)
+		format = s.unjoined == 1
+		                 ? "  thread stacks  % live, % reserved, % created; % is of a thread that has "
+		                   "ended and was never joined (--kind stack)"
+		                 : "  thread stacks  % live, % reserved, % created; % are of threads that have "
+		                   "ended and were never joined (--kind stack)";
+	else if (s.created)
+		format = "  thread stacks  % live, % reserved, % created";
+	emit_object(r->e, "thread_stacks");
+	emit_line(r->e, EMIT_PLAIN, format, parts, ARRAY_SIZE(parts));
 	emit_object_end(r->e);
 }
 
 static void head_totals(const struct report *r)
 {
 	const struct profile *p = r->p;
-	struct group_sum sum = whole_sum(p);
+	struct group_sum sum = whole_sum(p, PROF_MEMORY);
 	struct emit_part peak[] = {
 		{ "bytes", emit_bytes(p->peak_bytes), false },
 		{ "time_ns", emit_duration(p->peak_time), false },
@@ -260,8 +318,11 @@ static void head_totals(const struct report *r)
 	total_line(r, MEASURE_ALLOC, &sum, "allocated");
 	total_line(r, MEASURE_FREED, &sum, "freed");
 	emit_object(r->e, "peak");
-	emit_line(r->e, EMIT_PLAIN, "  peak        % after %", peak, ARRAY_SIZE(peak));
+	emit_line(r->e, EMIT_PLAIN, p->nmerged ? "  peak           % (the sum of each process's own)"
+	                     : "  peak           % after %", peak, ARRAY_SIZE(peak));
 	emit_object_end(r->e);
+	head_kinds(r);
+	head_stacks(r);
 	emit_object_end(r->e);
 }
 
@@ -296,15 +357,14 @@ static struct seep_error *main_part(struct report *r)
 	struct seep_error *err;
 
 	if (o->tree) {
-		struct group_sum sum = whole_sum(r->p);
+		struct group_sum sum = whole_sum(r->p, r->v->kinds);
 
 		r->min = minimum(o, group_measure(&sum, o->measure));
 		err = tree_make(r->v, o->direction, o->measure, (struct tree_cut){ r->min, o->top },
 		                &t);
 		if (err)
 			return err;
-		report_tree(r, &t);
-		return NULL;
+		return report_tree(r, &t);
 	}
 	err = groups_make(r->v, o->by, o->measure, &g);
 	if (err)
@@ -312,8 +372,7 @@ static struct seep_error *main_part(struct report *r)
 	r->min = minimum(o, group_measure(&g.sum, o->measure));
 	if (o->order != ORDER_TOTAL)
 		groups_sort(r->v, o->by, o->measure, o->order, &g);
-	report_groups(r, &g);
-	return NULL;
+	return report_groups(r, &g);
 }
 
 struct seep_error *report_emit(struct emit *e, const struct view *v, const struct report_options *o)

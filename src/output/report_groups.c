@@ -16,7 +16,11 @@
 
 #define AFTER_CULPRIT 6u /* callers shown beyond the marked line, however deep it lies */
 
-static const char *const kind_names[PROF_NKINDS] = { "heap", "mmap", "thread stack" };
+const struct kind_name kind_names[PROF_NKINDS] = {
+	[PROF_HEAP] = { "heap", "heap" },
+	[PROF_MMAP] = { "mmap", "mmap" },
+	[PROF_STACK] = { "stack", "thread stack" },
+};
 
 /* ---- sites ------------------------------------------------------------------ */
 
@@ -24,19 +28,7 @@ static const struct emit_column frame_columns[] = {
 	{ NULL, "", 0, 0 },
 	{ NULL, "", EMIT_SHRINK, 0 },
 	{ NULL, "", EMIT_SHRINK_PATH, 0 },
-	{ "function", NULL, 0, 0 },
-	{ "file", NULL, 0, 0 },
-	{ "line", NULL, 0, 0 },
-	{ "module", NULL, 0, 0 },
-	{ "address", NULL, 0, 0 },
-	{ "inlined", NULL, 0, 0 },
-	{ "look_here", NULL, 0, 0 },
 };
-
-static struct emit_value line_value(const struct view_location *l)
-{
-	return l->line ? emit_number(l->line) : emit_none();
-}
 
 static void frame_row(const struct report *r, uint32_t node, bool culprit)
 {
@@ -50,13 +42,7 @@ static void frame_row(const struct report *r, uint32_t node, bool culprit)
 	         : l->flags & VIEW_RUNTIME ? EMIT_DIM
 	                                   : EMIT_PLAIN,
 	         (struct emit_value[]){ emit_string(culprit ? "▶" : ""), emit_string(text.function),
-	                                emit_string(text.where), emit_string(l->function),
-	                                emit_string(l->file), line_value(l),
-	                                emit_string(l->module == PROF_NO_MODULE
-	                                                    ? NULL
-	                                                    : r->p->modules[l->module].path),
-	                                l->address ? emit_address(l->address) : emit_none(),
-	                                emit_bool(l->flags & VIEW_INLINED), emit_bool(culprit) });
+	                                emit_string(text.where) });
 }
 
 /*
@@ -78,12 +64,27 @@ static size_t frames_shown(const struct report *r, uint32_t leaf, uint32_t culpr
 			own = all;
 	}
 	*ret_all = own ? own : all;
-	if (!want || !emit_is_text(r->e))
-		return emit_is_text(r->e) ? *ret_all : all;
+	if (!want)
+		return *ret_all;
 	if (want < at + AFTER_CULPRIT)
 		want = at + AFTER_CULPRIT;
 	/* "1 more caller" takes the line the caller itself would take */
 	return want + 1 < *ret_all ? want : *ret_all;
+}
+
+/* JSON: all of the stack, and which of its frames is the one to look at. */
+static void stack_numbers(const struct report *r, uint32_t leaf, uint32_t culprit)
+{
+	int64_t depth = 0, look_here = -1;
+
+	emit_list(r->e, "stack");
+	for (uint32_t n = leaf; n; n = r->v->nodes[n].parent, depth++) {
+		emit_item(r->e, report_frame(r, r->v->nodes[n].location));
+		if (n == culprit)
+			look_here = depth;
+	}
+	emit_list_end(r->e);
+	emit_field(r->e, "look_here", NULL, look_here < 0 ? emit_none() : emit_number(look_here));
 }
 
 static void site_stack(const struct report *r, uint32_t leaf)
@@ -91,7 +92,11 @@ static void site_stack(const struct report *r, uint32_t leaf)
 	uint32_t culprit = view_culprit(r->v, leaf), node = leaf;
 	size_t all, shown;
 
-	emit_table(r->e, "stack", 4, frame_columns, ARRAY_SIZE(frame_columns));
+	if (!emit_is_text(r->e)) {
+		stack_numbers(r, leaf, culprit);
+		return;
+	}
+	emit_table(r->e, NULL, 4, frame_columns, ARRAY_SIZE(frame_columns));
 	shown = frames_shown(r, leaf, culprit, &all);
 	for (size_t i = 0; i < shown && node; i++, node = r->v->nodes[node].parent)
 		frame_row(r, node, node == culprit);
@@ -125,7 +130,8 @@ static void site(const struct report *r, size_t rank, const struct group *g,
 		{ "oldest_age_ns", aged ? emit_duration(age) : emit_none(), !aged },
 		{ NULL, emit_count(s->value[MEASURE_ALLOC].blocks), false },
 		{ NULL, emit_count(s->value[MEASURE_FREED].blocks), false },
-		{ "kind", emit_string(kind_names[g->kind]), g->kind == PROF_HEAP },
+		{ NULL, emit_string(kind_names[g->kind].words), g->kind == PROF_HEAP },
+		{ "kind", emit_string(kind_names[g->kind].key), true },
 		{ "samples", emit_count(s->samples), true },
 		{ "sites", emit_count(s->sites), true },
 		{ "stack_cut", emit_bool(g->cut), true },
@@ -183,7 +189,8 @@ static const struct emit_column thread_columns[] = {
 static const struct emit_column kind_columns[] = {
 	{ "value", "", 0, 0 },        { "share", "%", 0, 0 },
 	{ "blocks", "blocks", 0, 0 }, { "average_bytes", "average", 0, 0 },
-	{ "sites", NULL, 0, 0 },      { "kind", "kind", 0, 0 },
+	{ "sites", NULL, 0, 0 },      { "kind", NULL, 0, 0 },
+	{ NULL, "kind", 0, 0 },       { NULL, "", 0, 0 },
 };
 
 static const struct {
@@ -254,14 +261,18 @@ static void thread_row(const struct report *r, const struct group *g, uint64_t a
 static void kind_row(const struct report *r, const struct group *g, uint64_t all)
 {
 	const struct prof_value *v = &g->self.value[r->o->measure.value];
+	bool apart = g->kind == PROF_STACK && r->v->kinds & PROF_MEMORY; /* not in the sum */
 
 	emit_row(r->e, 0, EMIT_PLAIN,
 	         (struct emit_value[]){
 			 report_measure(r, &g->self),
-			 emit_ratio(report_share(group_measure(&g->self, r->o->measure), all)),
+			 apart ? emit_none()
+			       : emit_ratio(report_share(group_measure(&g->self, r->o->measure), all)),
 			 report_value(r->p, &g->self, r->o->measure.value, true),
 			 emit_bytes(v->blocks ? v->bytes / v->blocks : 0),
-			 emit_count(g->self.sites), emit_string(kind_names[g->kind]) });
+			 emit_count(g->self.sites), emit_string(kind_names[g->kind].key),
+			 emit_string(kind_names[g->kind].words),
+			 emit_string(apart ? "reserved, not in the sum" : "") });
 }
 
 /* ---- groups ------------------------------------------------------------------- */
@@ -278,6 +289,13 @@ static const char *measure_words(const struct measure *m)
 	return m->blocks ? "blocks" : "bytes";
 }
 
+static bool is_shown(const struct report *r, const struct group *g)
+{
+	uint64_t value = group_measure(&g->total, r->o->measure);
+
+	return value && value >= r->min;
+}
+
 /* How many are shown; *ret_rest, *ret_left: the value and number of those that have a value but are not. */
 static size_t groups_shown(const struct report *r, const struct groups *g, uint64_t *ret_rest,
                            size_t *ret_left)
@@ -288,7 +306,7 @@ static size_t groups_shown(const struct report *r, const struct groups *g, uint6
 	for (size_t i = 0; i < g->n; i++) {
 		uint64_t value = group_measure(&g->items[i].total, r->o->measure);
 
-		if (value && value >= r->min && (!r->o->top || shown < r->o->top)) {
+		if (is_shown(r, &g->items[i]) && (!r->o->top || shown < r->o->top)) {
 			shown++;
 			continue;
 		}
@@ -319,15 +337,31 @@ static void groups_rest(const struct report *r, size_t left, uint64_t rest, uint
 	buf_release(&format);
 }
 
+/* Which kinds, where it is not the usual ones. */
+static void kinds_words(const struct report *r, struct buf *b)
+{
+	const char *before = ", only ";
+
+	if (r->v->kinds == PROF_MEMORY || r->o->by == GROUP_KIND)
+		return;
+	for (uint8_t k = 0; k < PROF_NKINDS; k++) {
+		if (!(r->v->kinds & PROF_KIND_BIT(k)))
+			continue;
+		buf_printf(b, "%s%s", r->v->kinds == PROF_ALL_KINDS && !k ? ", " : before,
+		           kind_names[k].words);
+		before = " and ";
+	}
+}
+
 static void groups_heading(const struct report *r, const struct groups *g)
 {
-	struct buf all = { 0 }, whole = { 0 }, count = { 0 };
+	struct buf all = { 0 }, whole = { 0 }, count = { 0 }, kinds = { 0 };
 	struct emit_value sum = report_measure(r, &g->sum);
 	const struct measure m = r->o->measure;
 
 	emit_value_text(&all, &sum);
 	if (r->v->filtered) {
-		struct prof_totals t = profile_totals(r->p, -1);
+		struct prof_totals t = profile_totals_of(r->p, r->v->kinds);
 		const struct prof_value *values[] = { &t.inuse, &t.alloc, &t.freed, &t.peak };
 		struct emit_value v = m.blocks ? emit_count(values[m.value]->blocks)
 		                               : emit_bytes(values[m.value]->bytes);
@@ -337,13 +371,15 @@ static void groups_heading(const struct report *r, const struct groups *g)
 		buf_puts(&whole, " match the filter");
 	}
 	unit_count(&count, g->n);
-	emit_heading(r->e, "%s by %s: %s%s%s, %s %s%s", value_titles[m.value],
-	             tables[r->o->by].word, all.data ? all.data : "", m.blocks ? " blocks" : "",
+	kinds_words(r, &kinds);
+	emit_heading(r->e, "%s by %s%s: %s%s%s, %s %s%s", value_titles[m.value],
+	             tables[r->o->by].word, kinds.data ? kinds.data : "", all.data ? all.data : "", m.blocks ? " blocks" : "",
 	             whole.data ? whole.data : "", count.data ? count.data : "",
 	             tables[r->o->by].word, g->n == 1 ? "" : "s");
 	buf_release(&all);
 	buf_release(&whole);
 	buf_release(&count);
+	buf_release(&kinds);
 }
 
 static void view_object(const struct report *r)
@@ -351,18 +387,46 @@ static void view_object(const struct report *r)
 	emit_object(r->e, "view");
 	emit_field(r->e, "value", NULL, emit_string(value_names[r->o->measure.value].key));
 	emit_field(r->e, "unit", NULL, emit_string(measure_words(&r->o->measure)));
+	emit_list(r->e, "kinds");
+	for (uint8_t k = 0; k < PROF_NKINDS; k++)
+		if (r->v->kinds & PROF_KIND_BIT(k))
+			emit_item(r->e, emit_string(kind_names[k].key));
+	emit_list_end(r->e);
 	emit_field(r->e, "filtered", NULL, emit_bool(r->v->filtered));
 	emit_field(r->e, "sites_left_out", NULL, emit_count(r->v->dropped));
 	emit_object_end(r->e);
 }
 
-void report_groups(const struct report *r, const struct groups *g)
+static void take_stacks(const struct report *r, const struct groups *g, size_t shown)
 {
+	size_t rank = 0;
+
+	for (size_t i = 0; i < g->n && rank < shown; i++) {
+		if (!is_shown(r, &g->items[i]))
+			continue;
+		rank++;
+		for (uint32_t n = g->items[i].id; n; n = r->v->nodes[n].parent)
+			frames_take(r->frames, r->v->nodes[n].location);
+	}
+}
+
+struct seep_error *report_groups(struct report *r, const struct groups *g)
+{
+	_cleanup_frames_ struct frame_table frames = { 0 };
 	uint64_t all = group_measure(&g->sum, r->o->measure), rest;
 	size_t left, shown = groups_shown(r, g, &rest, &left), rank = 0;
 	bool sites = r->o->by == GROUP_SITE;
 
 	view_object(r);
+	if (sites && !emit_is_text(r->e)) {
+		struct seep_error *err = frames_init(&frames, r->v);
+
+		if (err)
+			return err;
+		r->frames = &frames;
+		take_stacks(r, g, shown);
+		report_frames(r);
+	}
 	groups_heading(r, g);
 	emit_blank(r->e);
 	if (!shown && g->n == 0)
@@ -378,9 +442,7 @@ void report_groups(const struct report *r, const struct groups *g)
 		emit_table(r->e, tables[r->o->by].key, 2, tables[r->o->by].columns,
 		           tables[r->o->by].ncolumns);
 	for (size_t i = 0; i < g->n && rank < shown; i++) {
-		uint64_t value = group_measure(&g->items[i].total, r->o->measure);
-
-		if (value < r->min || !value)
+		if (!is_shown(r, &g->items[i]))
 			continue;
 		rank++;
 		if (sites)
@@ -397,6 +459,8 @@ void report_groups(const struct report *r, const struct groups *g)
 	else
 		emit_table_end(r->e);
 	groups_rest(r, left, rest, all);
+	r->frames = NULL;
+	return NULL;
 }
 
 /* ---- trees ---------------------------------------------------------------------- */
@@ -408,11 +472,7 @@ static const struct emit_column tree_columns[] = {
 	{ "blocks", "blocks", 0, 0 },
 	{ NULL, "function", EMIT_INDENT | EMIT_SHRINK, 0 },
 	{ NULL, "where", EMIT_SHRINK_PATH, 0 },
-	{ "function", NULL, 0, 0 },
-	{ "file", NULL, 0, 0 },
-	{ "line", NULL, 0, 0 },
-	{ "module", NULL, 0, 0 },
-	{ "address", NULL, 0, 0 },
+	{ "frame", NULL, 0, 0 },
 	{ "cut_children", NULL, 0, 0 },
 	{ "cut_value", NULL, 0, 0 },
 };
@@ -437,11 +497,8 @@ static void tree_row(const struct report *r, const struct tree_node *n, uint32_t
 			emit_ratio(report_share(measure_of(&n->value, r->o->measure.blocks), all)),
 			self || !emit_is_text(r->e) ? tree_value(r, &n->self) : emit_none(),
 			emit_count(n->value.blocks), emit_string(n->depth ? text.function : "(all)"),
-			emit_string(n->depth ? text.where : ""), emit_string(l ? l->function : NULL),
-			emit_string(l ? l->file : NULL), l ? line_value(l) : emit_none(),
-			emit_string(l && l->module != PROF_NO_MODULE ? r->p->modules[l->module].path
-	                                                             : NULL),
-			l && l->address ? emit_address(l->address) : emit_none(),
+			emit_string(n->depth ? text.where : ""),
+			r->frames ? report_frame(r, n->location) : emit_none(),
 			emit_count(n->cut_children), emit_count(n->cut_value) });
 }
 
@@ -495,8 +552,9 @@ static uint32_t *tree_indents(const struct report *r, const struct tree *t)
 	return indent;
 }
 
-void report_tree(const struct report *r, const struct tree *t)
+struct seep_error *report_tree(struct report *r, const struct tree *t)
 {
+	_cleanup_frames_ struct frame_table frames = { 0 };
 	uint64_t all = measure_of(&t->nodes[0].value, r->o->measure.blocks);
 	_cleanup_free_ size_t *open =
 		calloc(t->n, sizeof(*open)); /* nodes whose subtree is not done */
@@ -504,6 +562,16 @@ void report_tree(const struct report *r, const struct tree *t)
 	size_t nopen = 0;
 
 	view_object(r);
+	if (!emit_is_text(r->e)) {
+		struct seep_error *err = frames_init(&frames, r->v);
+
+		if (err)
+			return err;
+		r->frames = &frames;
+		for (size_t i = 0; i < t->n && all; i++)
+			frames_take(&frames, t->nodes[i].location);
+		report_frames(r);
+	}
 	emit_heading(r->e, "%s: %s", value_titles[r->o->measure.value],
 	             r->o->direction == TREE_ROOT_FIRST
 	                     ? "who called what, from the outermost callers down"
@@ -527,4 +595,6 @@ void report_tree(const struct report *r, const struct tree *t)
 			open[nopen++] = i;
 	}
 	emit_table_end(r->e);
+	r->frames = NULL;
+	return NULL;
 }

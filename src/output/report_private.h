@@ -14,7 +14,14 @@ struct report {
 	const struct profile *p;
 	const struct report_options *o;
 	uint64_t min; /* of both minimums, in the measure's unit */
+	struct frame_table *frames; /* JSON: report_frames.c */
 };
+
+/* What a kind is called in JSON and by --kind, and in text. */
+struct kind_name {
+	const char *key, *words;
+};
+extern const struct kind_name kind_names[PROF_NKINDS];
 
 /* How the four values are called: key in JSON, words in text. */
 struct value_name {
@@ -35,9 +42,25 @@ struct location_text {
 };
 void report_location(const struct report *r, uint32_t location, struct location_text *text);
 
+/*
+ * JSON says every frame once: a table, and stacks that are lists of places in it.  First all frames
+ * to be shown are taken in, then the table is written, then its numbers may be asked for.
+ */
+struct frame_table {
+	uint32_t *number;   /* by location; UINT32_MAX: not shown */
+	uint32_t *location; /* by number */
+	uint32_t n;
+};
+struct seep_error *frames_init(struct frame_table *f, const struct view *v);
+void frames_release(struct frame_table *f);
+#define _cleanup_frames_ __attribute__((cleanup(frames_release)))
+void frames_take(struct frame_table *f, uint32_t location); /* UINT32_MAX: nothing */
+void report_frames(const struct report *r);
+struct emit_value report_frame(const struct report *r, uint32_t location); /* its number */
+
 void report_head(const struct report *r);
-void report_groups(const struct report *r, const struct groups *g);
-void report_tree(const struct report *r, const struct tree *t);
+struct seep_error *report_groups(struct report *r, const struct groups *g);
+struct seep_error *report_tree(struct report *r, const struct tree *t);
 void report_balance(const struct report *r);
 void report_lifetimes(const struct report *r);
 void report_timeline(const struct report *r);

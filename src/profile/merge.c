@@ -322,6 +322,7 @@ static int merge_points(struct profile *out, struct profile *const *in, size_t n
 	for (size_t i = 0; i < n; i++) {
 		const struct profile *p = in[i];
 		struct prof_point end = { 0 };
+		uint64_t over;
 
 		for (size_t j = 0; j < p->npoints; j++) {
 			events[nevents] = (struct event){ p->points[j], i };
@@ -330,8 +331,11 @@ static int merge_points(struct profile *out, struct profile *const *in, size_t n
 		if (!p->npoints)
 			continue;
 		end = events[nevents - 1].point;
-		if (n > 1 && !p->live && add_sat(p->duration_ns, shifts[i]) > end.time) {
-			end.time = add_sat(p->duration_ns, shifts[i]);
+		over = add_sat(p->duration_ns, shifts[i]);
+		over = over > end.time ? over : end.time;
+		/* just after its last moment, which still counts; those that end last count to the end */
+		if (!p->live && over < out->duration_ns) {
+			end.time = over + 1;
 			end.inuse = 0;
 			events[nevents++] = (struct event){ end, i };
 		}

@@ -180,14 +180,14 @@ struct seep_error *profile_check(const struct profile *p)
 
 /* ---- totals ------------------------------------------------------------ */
 
-struct prof_totals profile_totals(const struct profile *p, int kind)
+struct prof_totals profile_totals_of(const struct profile *p, unsigned int kinds)
 {
 	struct prof_totals t = { 0 };
 
 	for (size_t i = 0; i < p->nsites; i++) {
 		const struct prof_site *s = &p->sites[i];
 
-		if (kind >= 0 && s->kind != kind)
+		if (!(kinds & PROF_KIND_BIT(s->kind)))
 			continue;
 		prof_value_add(&t.alloc, &s->alloc);
 		prof_value_add(&t.freed, &s->freed);
@@ -195,4 +195,29 @@ struct prof_totals profile_totals(const struct profile *p, int kind)
 		prof_value_add(&t.peak, &s->peak);
 	}
 	return t;
+}
+
+struct prof_totals profile_totals(const struct profile *p, int kind)
+{
+	return profile_totals_of(p, kind < 0 ? PROF_ALL_KINDS : PROF_KIND_BIT(kind));
+}
+
+/*
+ * A stack does not say whose it is, but every thread that runs, save each process's first,
+ * has one: what is more than that belongs to threads that ended and were never joined.
+ */
+struct prof_stacks profile_stacks(const struct profile *p)
+{
+	struct prof_totals t = profile_totals(p, PROF_STACK);
+	uint64_t running = 0, firsts = p->nmerged ? p->nmerged : 1;
+	struct prof_stacks s = {
+		.created = t.alloc.blocks, .live = t.inuse.blocks, .reserved = t.inuse.bytes
+	};
+
+	for (size_t i = 1; i < p->nthreads; i++)
+		running += p->threads[i].died == 0;
+	running = running > firsts ? running - firsts : 0;
+	if (!p->forked && p->nthreads > 1 && s.live > running)
+		s.unjoined = s.live - running;
+	return s;
 }

@@ -176,11 +176,28 @@ static inline void profile_freep(struct profile **p)
  */
 struct seep_error *profile_check(const struct profile *p);
 
-/* Sum over all sites of one kind, or of all kinds with kind < 0. */
+/*
+ * Sets of kinds.  What a report calls memory is heap and mappings: the stack of a thread is
+ * address space reserved for it, of which it may touch a page or two.
+ */
+#define PROF_KIND_BIT(kind) (1u << (kind))
+#define PROF_MEMORY (PROF_KIND_BIT(PROF_HEAP) | PROF_KIND_BIT(PROF_MMAP))
+#define PROF_ALL_KINDS (PROF_KIND_BIT(PROF_NKINDS) - 1)
+
 struct prof_totals {
 	struct prof_value alloc, freed, inuse, peak;
 };
+/* Sum over all sites of these kinds (a set of PROF_KIND_BIT). */
+struct prof_totals profile_totals_of(const struct profile *p, unsigned int kinds);
+/* Of one kind, or of all kinds with kind < 0. */
 struct prof_totals profile_totals(const struct profile *p, int kind);
+
+/* The stacks of threads, in numbers. */
+struct prof_stacks {
+	uint64_t created, live, reserved; /* stacks, stacks, bytes of the live ones */
+	uint64_t unjoined; /* live ones whose thread has ended; 0 when that cannot be told */
+};
+struct prof_stacks profile_stacks(const struct profile *p);
 
 /*
  * A new profile that holds all of `in` (children of one run, several processes):
@@ -188,8 +205,10 @@ struct prof_totals profile_totals(const struct profile *p, int kind);
  * parent), sites by stack and kind; values and variances add up; threads stay apart.
  * in[] stays the caller's.
  *
- * Timelines are added as step functions on a common clock; a process that has ended
- * contributes nothing in use from its end on.  The peaks of several processes need not
+ * Timelines are added as step functions on a common clock: a point is the sum of what
+ * lived at that moment.  A process that has ended holds nothing from then on, so the last
+ * point may be far below the sum of what each process held at its own end, which is what
+ * the sites' in-use values add up to.  Those that end last count until the end.  The peaks of several processes need not
  * fall together: peak_bytes, peak_copy_bytes and the sites' peak values are sums of each
  * process's own and thus only an upper bound of what was in use at any one moment.
  */

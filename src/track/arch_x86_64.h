@@ -18,9 +18,9 @@ static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
 	long ret;
 
 	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
+	                 : "=a"(ret)
+	                 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+	                 : "rcx", "r11", "memory");
 	return ret;
 }
 
@@ -32,7 +32,10 @@ static inline void cpu_relax(void)
 /* cond ? a : b without a branch, whatever the compiler thinks of it. */
 static inline uint64_t arch_select(uint64_t cond, uint64_t a, uint64_t b)
 {
-	__asm__("testq %[cond], %[cond]\n\tcmovneq %[a], %[b]" : [b] "+r"(b) : [cond] "r"(cond), [a] "r"(a) : "cc");
+	__asm__("testq %[cond], %[cond]\n\tcmovneq %[a], %[b]"
+	        : [b] "+r"(b)
+	        : [cond] "r"(cond), [a] "r"(a)
+	        : "cc");
 	return b;
 }
 
@@ -59,7 +62,8 @@ static inline int arch_is_sigreturn(const uint8_t *pc)
 	static const uint8_t glibc[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
 	static const uint8_t other[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };
 
-	return !__builtin_memcmp(pc, glibc, sizeof(glibc)) || !__builtin_memcmp(pc, other, sizeof(other));
+	return !__builtin_memcmp(pc, glibc, sizeof(glibc)) ||
+	       !__builtin_memcmp(pc, other, sizeof(other));
 }
 
 /* All registers a general unwind may need, as they are right here. */
@@ -67,18 +71,18 @@ struct arch_regs {
 	uint64_t r[ARCH_NREGS];
 };
 
-#define ARCH_CAPTURE(regs)                                                                           \
-	__asm__ volatile("movq %%rbx, 24(%0)\n\t"                                                    \
-			 "movq %%rbp, 48(%0)\n\t"                                                    \
-			 "movq %%rsp, 56(%0)\n\t"                                                    \
-			 "movq %%r12, 96(%0)\n\t"                                                    \
-			 "movq %%r13, 104(%0)\n\t"                                                   \
-			 "movq %%r14, 112(%0)\n\t"                                                   \
-			 "movq %%r15, 120(%0)\n\t"                                                   \
-			 "leaq (%%rip), %%rax\n\t"                                                   \
-			 "movq %%rax, 128(%0)\n\t"                                                   \
-			 :                                                                           \
-			 : "r"((regs)->r)                                                            \
-			 : "rax", "memory")
+#define ARCH_CAPTURE(regs)                         \
+	__asm__ volatile("movq %%rbx, 24(%0)\n\t"  \
+	                 "movq %%rbp, 48(%0)\n\t"  \
+	                 "movq %%rsp, 56(%0)\n\t"  \
+	                 "movq %%r12, 96(%0)\n\t"  \
+	                 "movq %%r13, 104(%0)\n\t" \
+	                 "movq %%r14, 112(%0)\n\t" \
+	                 "movq %%r15, 120(%0)\n\t" \
+	                 "leaq (%%rip), %%rax\n\t" \
+	                 "movq %%rax, 128(%0)\n\t" \
+	                 :                         \
+	                 : "r"((regs)->r)          \
+	                 : "rax", "memory")
 
 #endif

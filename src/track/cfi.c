@@ -2,8 +2,7 @@
 /*
  * .eh_frame → unwind rows, and the general step for what does not fit into a row.
  *
- * The module's .eh_frame_hdr gives the FDE by binary search; the CFA program of CIE
- * and FDE is run up to the wanted address.  The result is a state: how to compute
+ * eh_frame.c finds the function; the CFA program of its CIE and FDE is run up to the wanted address.  The result is a state: how to compute
  * the CFA, and where each callee-saved register is.  For nearly all code the state is
  * "cfa = sp + N" or "cfa = fp + N", return address at cfa - 8, frame pointer unchanged
  * or at cfa - 8k: that packs into a row.  A CFA expression that only adds to sp for this
@@ -11,265 +10,11 @@
  * ROW_SLOW: the walk is done again from the tracker's own frame with all registers
  * (cfi_step).
  *
- * Sources: DWARF 5 section 6.4 (call frame information) and 2.5 (expressions); LSB 5
- * core, "Exception Frames" (.eh_frame, .eh_frame_hdr, pointer encodings); System V
- * psABI x86-64.  The data is the target's own, but a damaged module must not crash the
- * target through us: all reads go through `struct in`, bounded by the module's mapping.
+ * Sources: DWARF 5 section 6.4 (call frame information) and 2.5 (expressions); System V psABI x86-64.
  */
 #include "track/cfi.h"
 
-#include <string.h>
-
-#include "track/track.h"
-
-/* ---- bounded input ------------------------------------------------------------- */
-
-struct in {
-	const uint8_t *p, *end;
-	bool bad;
-};
-
-static uint64_t in_uint(struct in *in, size_t n)
-{
-	uint64_t v = 0;
-
-	if (in->bad || (size_t)(in->end - in->p) < n) {
-		in->bad = true;
-		return 0;
-	}
-	memcpy(&v, in->p, n);
-	in->p += n;
-	return v;
-}
-
-static int64_t in_sint(struct in *in, size_t n)
-{
-	uint64_t v = in_uint(in, n);
-	unsigned int shift = 64 - 8 * (unsigned int)n;
-
-	return (int64_t)(v << shift) >> shift;
-}
-
-static uint64_t in_uleb(struct in *in)
-{
-	uint64_t v = 0;
-
-	for (unsigned int shift = 0; shift < 64; shift += 7) {
-		uint64_t b = in_uint(in, 1);
-
-		v |= (b & 127) << shift;
-		if (!(b & 128))
-			return v;
-	}
-	in->bad = true;
-	return 0;
-}
-
-static int64_t in_sleb(struct in *in)
-{
-	uint64_t v = 0, b;
-	unsigned int shift = 0;
-
-	do {
-		b = in_uint(in, 1);
-		v |= (b & 127) << shift;
-		shift += 7;
-	} while ((b & 128) && shift < 63 && !in->bad);
-	if (shift < 64 && (b & 64))
-		v |= ~0ull << shift;
-	return (int64_t)v;
-}
-
-static void in_skip(struct in *in, uint64_t n)
-{
-	if (in->bad || (uint64_t)(in->end - in->p) < n)
-		in->bad = true;
-	else
-		in->p += n;
-}
-
-enum { PE_OMIT = 0xff, PE_ABS = 0, PE_PCREL = 0x10, PE_DATAREL = 0x30, PE_INDIRECT = 0x80 };
-
-/* An encoded pointer; `data` is what DATAREL adds to. */
-static uint64_t in_pointer(struct in *in, unsigned int enc, uint64_t data)
-{
-	uint64_t at = (uint64_t)in->p, v;
-
-	switch (enc & 15) {
-	case 0x00:
-	case 0x04:
-	case 0x0c:
-		v = in_uint(in, 8);
-		break;
-	case 0x01:
-		v = in_uleb(in);
-		break;
-	case 0x02:
-		v = in_uint(in, 2);
-		break;
-	case 0x03:
-		v = in_uint(in, 4);
-		break;
-	case 0x09:
-		v = (uint64_t)in_sleb(in);
-		break;
-	case 0x0a:
-		v = (uint64_t)in_sint(in, 2);
-		break;
-	case 0x0b:
-		v = (uint64_t)in_sint(in, 4);
-		break;
-	default:
-		in->bad = true;
-		return 0;
-	}
-	switch (enc & 0x70) {
-	case PE_ABS:
-		break;
-	case PE_PCREL:
-		v += at;
-		break;
-	case PE_DATAREL:
-		v += data;
-		break;
-	default:
-		in->bad = true;
-	}
-	return v;
-}
-
-/* ---- FDE ----------------------------------------------------------------------------- */
-
-struct fde {
-	struct in cie_program, program;
-	uint64_t start, end, code_align;
-	int64_t data_align;
-	unsigned int enc, ra_reg;
-	bool signal;
-};
-
-/* The body of a CIE or FDE at p: *ret_id points at its id field. */
-static bool entry_open(const uint8_t *p, const struct module *m, struct in *ret, const uint8_t **ret_id)
-{
-	struct in in = { p, (const uint8_t *)m->end, (uint64_t)p < m->start || (uint64_t)p >= m->end };
-	uint64_t len = in_uint(&in, 4);
-
-	/* 64-bit lengths do not occur in .eh_frame of any known toolchain. */
-	if (in.bad || len == 0 || len == 0xffffffff || len > (uint64_t)(in.end - in.p))
-		return false;
-	*ret_id = in.p;
-	in.end = in.p + len;
-	*ret = in;
-	return true;
-}
-
-static bool cie_parse(const uint8_t *p, const struct module *m, struct fde *f, bool *ret_aug)
-{
-	struct in in;
-	const uint8_t *id;
-	const char *aug;
-	uint64_t version, auglen;
-
-	if (!entry_open(p, m, &in, &id) || in_uint(&in, 4) != 0)
-		return false;
-	version = in_uint(&in, 1);
-	aug = (const char *)in.p;
-	while (!in.bad && in_uint(&in, 1))
-		;
-	if (in.bad || (version != 1 && version != 3))
-		return false;
-	f->code_align = in_uleb(&in);
-	f->data_align = in_sleb(&in);
-	f->ra_reg = (unsigned int)(version == 1 ? in_uint(&in, 1) : in_uleb(&in));
-	f->enc = PE_ABS;
-	f->signal = false;
-	*ret_aug = aug[0] == 'z';
-	if (aug[0] == 'z') {
-		const uint8_t *next;
-
-		auglen = in_uleb(&in);
-		if (in.bad || auglen > (uint64_t)(in.end - in.p))
-			return false;
-		next = in.p + auglen;
-		for (const char *a = aug + 1; *a; a++) {
-			if (*a == 'R') {
-				f->enc = (unsigned int)in_uint(&in, 1);
-			} else if (*a == 'P') {
-				unsigned int enc = (unsigned int)in_uint(&in, 1);
-
-				in_pointer(&in, enc & 0x0f, 0);
-			} else if (*a == 'L') {
-				in_uint(&in, 1);
-			} else if (*a == 'S') {
-				f->signal = true;
-			} else if (*a != 'B') {
-				return false;
-			}
-		}
-		in.p = next;
-	} else if (aug[0]) {
-		return false;
-	}
-	f->cie_program = in;
-	return !in.bad;
-}
-
-static bool fde_parse(const uint8_t *p, const struct module *m, struct fde *f)
-{
-	struct in in;
-	const uint8_t *id;
-	uint64_t back;
-	bool aug;
-
-	if (!entry_open(p, m, &in, &id))
-		return false;
-	back = in_uint(&in, 4);
-	if (in.bad || back == 0 || back > (uint64_t)id - m->start || !cie_parse(id - back, m, f, &aug))
-		return false;
-	f->start = in_pointer(&in, f->enc, 0);
-	f->end = f->start + in_pointer(&in, f->enc & 0x0f, 0);
-	if (aug)
-		in_skip(&in, in_uleb(&in));
-	f->program = in;
-	return !in.bad;
-}
-
-/* The FDE that covers `pc`, through the sorted table of .eh_frame_hdr. */
-static bool fde_find(const struct module *m, uint64_t pc, struct fde *f)
-{
-	uint64_t hdr = (uint64_t)m->eh_hdr, count, lo = 0, hi;
-	struct in in = { m->eh_hdr, (const uint8_t *)m->end, !m->eh_hdr };
-	unsigned int enc_ptr, enc_count, enc_table;
-	int64_t rel = (int64_t)(pc - hdr);
-	const uint8_t *table;
-	int32_t where;
-
-	if (in_uint(&in, 1) != 1)
-		return false;
-	enc_ptr = (unsigned int)in_uint(&in, 1);
-	enc_count = (unsigned int)in_uint(&in, 1);
-	enc_table = (unsigned int)in_uint(&in, 1);
-	in_pointer(&in, enc_ptr, hdr);
-	if (enc_count == PE_OMIT || enc_table != (PE_DATAREL | 0x0b))
-		return false;
-	count = in_pointer(&in, enc_count, hdr);
-	if (in.bad || !count || count > (uint64_t)(in.end - in.p) / 8)
-		return false;
-	table = in.p;
-	hi = count;
-	while (hi - lo > 1) {
-		uint64_t mid = lo + (hi - lo) / 2;
-
-		memcpy(&where, table + 8 * mid, 4);
-		if (where <= rel)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	memcpy(&where, table + 8 * lo + 4, 4);
-	return fde_parse((const uint8_t *)(hdr + (uint64_t)(int64_t)where), m, f) && pc >= f->start &&
-	       pc < f->end;
-}
+#include "track/eh_frame.h"
 
 /* ---- the CFA program ------------------------------------------------------------------- */
 
@@ -277,7 +22,7 @@ enum rule { SAME = 0, UNDEFINED, AT_CFA, VAL_CFA, EXPR, VAL_EXPR, REGISTER };
 
 struct state {
 	uint8_t rule[ARCH_NREGS];
-	int64_t val[ARCH_NREGS];     /* offset, or register */
+	int64_t val[ARCH_NREGS]; /* offset, or register */
 	struct in expr[ARCH_NREGS];
 	bool cfa_is_expr;
 	unsigned int cfa_reg;
@@ -322,7 +67,8 @@ static struct in block(struct in *in)
  * Runs one program until the location passes pc.  `init` is the state after the
  * CIE's program (for restore), NULL while running that one.  False: not understood.
  */
-static bool run(struct in in, const struct fde *f, uint64_t pc, const struct state *init, struct state *s)
+static bool run(struct in in, const struct fde *f, uint64_t pc, const struct state *init,
+                struct state *s)
 {
 	struct state *saved = scratch.saved;
 	unsigned int depth = 0;
@@ -478,8 +224,8 @@ static uint64_t fetch(struct reader *rd, uint64_t addr)
 #define EXPR_STACK 16
 
 /* Only what compilers and assemblers emit in unwind tables. */
-static bool expr_eval(struct in in, const struct arch_regs *regs, uint32_t *used_regs, struct reader *rd,
-		      bool push, uint64_t cfa, uint64_t *ret)
+static bool expr_eval(struct in in, const struct arch_regs *regs, uint32_t *used_regs,
+                      struct reader *rd, bool push, uint64_t cfa, uint64_t *ret)
 {
 	uint64_t st[EXPR_STACK];
 	unsigned int n = 0, steps = 0;
@@ -654,7 +400,8 @@ static bool constant_cfa(const struct state *s, uint64_t pc, int64_t *ret_off)
 	if (!expr_eval(s->cfa_expr, &regs, &used, &rd, false, 0, &b))
 		return false;
 	*ret_off = (int64_t)(a - 0x100000);
-	return !rd.touched && !(used & ~(1u << ARCH_REG_PC | 1u << ARCH_REG_SP)) && b - a == 0x634560;
+	return !rd.touched && !(used & ~(1u << ARCH_REG_PC | 1u << ARCH_REG_SP)) &&
+	       b - a == 0x634560;
 }
 
 static uint64_t make_row(uint64_t pc)

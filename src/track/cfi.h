@@ -15,8 +15,8 @@
 
 #include <stdint.h>
 
-#define ROW_KIND(row) ((row) & 7)
-#define ROW_CFA_OFF(row) (((row) & 0x7fff8) /* already times 8 */)
+#define ROW_KIND(row) ((row)&7)
+#define ROW_CFA_OFF(row) (((row)&0x7fff8) /* already times 8 */)
 #define ROW_FP_OFF(row) (((row) >> 16) & 0x1fff8) /* bytes below the cfa */
 #define ROW_TAG_SHIFT 33
 #define ROW_TAG(row) ((row) >> ROW_TAG_SHIFT)

@@ -29,7 +29,8 @@ static void add_double(double *counter, double v)
 
 	do
 		sum = old + v;
-	while (!__atomic_compare_exchange(counter, &old, &sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	while (!__atomic_compare_exchange(counter, &old, &sum, false, __ATOMIC_RELAXED,
+	                                  __ATOMIC_RELAXED));
 }
 
 struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail)
@@ -42,7 +43,8 @@ struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_ta
 		add_double(&tail->var_count, var);
 		add_double(&tail->var_bytes, var * (double)size * (double)size);
 	}
-	return (struct weighted){ (uint64_t)(w * COUNT_ONE + 0.5), (uint64_t)(w * (double)size + 0.5) };
+	return (struct weighted){ (uint64_t)(w * COUNT_ONE + 0.5),
+		                  (uint64_t)(w * (double)size + 0.5) };
 }
 
 uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o)
@@ -59,7 +61,8 @@ uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const str
 }
 
 /* Mappings and stacks are few: always exact. */
-void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site)
+void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind,
+                      uint32_t site)
 {
 	thread_now(t);
 	record_alloc(t, addr, size, (t->head & ~HEAD_PERIOD) | kind << 1, site, false);
@@ -72,7 +75,8 @@ uint32_t site_here(struct thread *t, const struct origin *o, unsigned int kind)
 	return unwind_site(t, o, kind, &usable);
 }
 
-uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o)
+uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind,
+                      const struct origin *o)
 {
 	uint32_t site = site_here(t, o, kind);
 
@@ -170,7 +174,8 @@ void totals_flush(struct thread *t)
 	t->inuse_delta = 0;
 	if (inuse > peak) {
 		store_relaxed(&h->peak_bytes, inuse);
-		store_relaxed(&h->peak_mono_ns, g.mono_base + ((uint64_t)t->now << LEDGER_TICK_SHIFT));
+		store_relaxed(&h->peak_mono_ns,
+		              g.mono_base + ((uint64_t)t->now << LEDGER_TICK_SHIFT));
 		return;
 	}
 	copied = h->peak_valid ? load_relaxed(&h->peak_copy_bytes) : 0;
@@ -201,7 +206,8 @@ static void points_halve(struct ledger_header *h)
 static COLD void point_add(uint64_t ns)
 {
 	struct ledger_header *h = g.hdr;
-	const struct ledger_class *base = (const void *)(g.ledger + h->section[LEDGER_CLASSES].offset);
+	const struct ledger_class *base =
+		(const void *)(g.ledger + h->section[LEDGER_CLASSES].offset);
 	uint64_t bytes = 0, count = 0;
 	struct ledger_point *p;
 	int64_t inuse = load_relaxed(&g.inuse);

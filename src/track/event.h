@@ -20,10 +20,12 @@ struct weighted {
 void event_add_shared(uint64_t *count, uint64_t *bytes, struct weighted w) COLD;
 struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail) COLD;
 uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o);
-void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b); /* event_take was premature */
+void event_untake(struct thread *t, uint64_t addr,
+                  const struct ledger_block *b); /* event_take was premature */
 
 /* count += w.count, bytes += w.bytes, in a shard that is this thread's own or shared. */
-ALWAYS_INLINE void event_add(const struct thread *t, uint64_t *count, uint64_t *bytes, struct weighted w)
+ALWAYS_INLINE void event_add(const struct thread *t, uint64_t *count, uint64_t *bytes,
+                             struct weighted w)
 {
 	if (LIKELY(t->shard >= 0)) {
 		*count += w.count;
@@ -52,8 +54,8 @@ ALWAYS_INLINE bool is_stack(uint64_t head)
 	return LEDGER_BLOCK_KIND(head) == LEDGER_STACK;
 }
 
-ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, uint64_t head, uint32_t site,
-				bool usable)
+ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, uint64_t head,
+                                uint32_t site, bool usable)
 {
 	uint32_t at = usable ? site : counted_at(t, site);
 	struct ledger_counters *c = &t->counters[at];
@@ -87,7 +89,8 @@ ALWAYS_INLINE void event_heap(struct thread *t, uint64_t addr, uint64_t size, co
 	record_alloc(t, addr, size, t->head, site, usable);
 }
 
-ALWAYS_INLINE bool event_take(struct thread *t, uint64_t addr, unsigned int kind, struct ledger_block *ret)
+ALWAYS_INLINE bool event_take(struct thread *t, uint64_t addr, unsigned int kind,
+                              struct ledger_block *ret)
 {
 	if (!live_take(addr, kind, ret))
 		return false;
@@ -113,7 +116,7 @@ ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 	event_add(t, &c->free_count, &c->free_bytes, w);
 	/* Long and short lives come in no order that could be predicted. */
 	life = (uint64_t *)arch_select(age < LEDGER_LIFE_NEAR, (uint64_t)&c->life[age],
-				       (uint64_t)&t->tails[at].life[age - LEDGER_LIFE_NEAR]);
+	                               (uint64_t)&t->tails[at].life[age - LEDGER_LIFE_NEAR]);
 	if (LIKELY(t->shard >= 0))
 		*life += w.count;
 	else

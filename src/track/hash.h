@@ -17,7 +17,8 @@ static inline uint64_t hash_mix(uint64_t x)
 
 static inline uint64_t hash_two(uint64_t a, uint64_t b)
 {
-	return hash_mix(a * 0x9e3779b97f4a7c15ull ^ (b + 0x2545f4914f6cdd1dull) * 0xd6e8feb86659fd93ull);
+	return hash_mix(a * 0x9e3779b97f4a7c15ull ^
+	                (b + 0x2545f4914f6cdd1dull) * 0xd6e8feb86659fd93ull);
 }
 
 #endif

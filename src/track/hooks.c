@@ -31,7 +31,7 @@ uint8_t filter_maybe = 1; /* every free is looked up: before the start, and in f
 void filter_init(void)
 {
 	memset(filter, 0, sizeof(filter));
-	store_release(&filter_maybe, (uint8_t)!(opt.sampled && opt.active));
+	store_release(&filter_maybe, (uint8_t) !(opt.sampled && opt.active));
 }
 
 void filter_all(void)
@@ -50,8 +50,8 @@ void filter_add(uint64_t addr)
 {
 	uint8_t *b = &filter[FILTER_SLOT(addr)], v = load_relaxed(b);
 
-	while (v != 255 && !__atomic_compare_exchange_n(b, &v, (uint8_t)(v + 1), false, __ATOMIC_RELAXED,
-							__ATOMIC_RELAXED))
+	while (v != 255 && !__atomic_compare_exchange_n(b, &v, (uint8_t)(v + 1), false,
+	                                                __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 }
 
@@ -59,8 +59,9 @@ void filter_remove(uint64_t addr)
 {
 	uint8_t *b = &filter[FILTER_SLOT(addr)], v = load_relaxed(b);
 
-	while (v != 255 && v != 0 && !__atomic_compare_exchange_n(b, &v, (uint8_t)(v - 1), false,
-								  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	while (v != 255 && v != 0 &&
+	       !__atomic_compare_exchange_n(b, &v, (uint8_t)(v - 1), false, __ATOMIC_RELAXED,
+	                                    __ATOMIC_RELAXED))
 		;
 }
 
@@ -185,28 +186,28 @@ EXPORT void *calloc(size_t n, size_t size)
 /* ---- free --------------------------------------------------------------------------------------- */
 
 /* All ways to free: the block first, then what else the real function wants. */
-#define FREE_HOOK(name, params, args, gone)                        \
-	static NOINLINE void name##_event params                   \
-	{                                                          \
-		struct thread *t;                                  \
-                                                                   \
-		if (!p || bootstrap_owns(p))                       \
-			return;                                    \
-		t = enter();                                       \
-		if (LIKELY(t))                                     \
-			gone(t, p);                                \
-		else if (UNLIKELY(!tracker_resolved()))            \
-			return;                                    \
-		real.name args;                                    \
-		if (LIKELY(t))                                     \
-			leave(t);                                  \
-	}                                                          \
-	EXPORT void name params                                    \
-	{                                                          \
-		if (LIKELY(!maybe_recorded(p)))                    \
-			real.name args;                            \
-		else                                               \
-			name##_event args;                         \
+#define FREE_HOOK(name, params, args, gone)             \
+	static NOINLINE void name##_event params        \
+	{                                               \
+		struct thread *t;                       \
+                                                        \
+		if (!p || bootstrap_owns(p))            \
+			return;                         \
+		t = enter();                            \
+		if (LIKELY(t))                          \
+			gone(t, p);                     \
+		else if (UNLIKELY(!tracker_resolved())) \
+			return;                         \
+		real.name args;                         \
+		if (LIKELY(t))                          \
+			leave(t);                       \
+	}                                               \
+	EXPORT void name params                         \
+	{                                               \
+		if (LIKELY(!maybe_recorded(p)))         \
+			real.name args;                 \
+		else                                    \
+			name##_event args;              \
 	}
 
 FREE_HOOK(free, (void *p), (p), gone)
@@ -228,31 +229,31 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 }
 
 /* Takes the old record out, puts it back when the real call fails. */
-#define REALLOC_BODY(call, bytes, freed_when)                                        \
-	struct ledger_block old;                                                     \
-	bool known = false;                                                          \
-	void *q;                                                                     \
-                                                                                     \
-	t->state = T_TRACKER;                                                                 \
-	if (p) {                                                                     \
-		known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old);               \
-		if (UNLIKELY(!known && g.exact))                                     \
-			lost_free();                                                 \
-	}                                                                            \
-	t->state = T_REAL;                                                                 \
-	q = call;                                                                    \
-	t->state = T_TRACKER;                                                                 \
-	if (known) {                                                                 \
-		if (LIKELY(q || (freed_when)))                                       \
-			event_freed(t, &old);                                        \
-		else                                                                 \
-			event_untake(t, (uint64_t)p, &old);                          \
-	}                                                                            \
-	if (UNLIKELY(!q))                                                            \
-		refused(t);                                                          \
-	else if (t->countdown < 0)                                                   \
-		got(t, q, bytes, &o);                                                \
-	leave(t);                                                                    \
+#define REALLOC_BODY(call, bytes, freed_when)                          \
+	struct ledger_block old;                                       \
+	bool known = false;                                            \
+	void *q;                                                       \
+                                                                       \
+	t->state = T_TRACKER;                                          \
+	if (p) {                                                       \
+		known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old); \
+		if (UNLIKELY(!known && g.exact))                       \
+			lost_free();                                   \
+	}                                                              \
+	t->state = T_REAL;                                             \
+	q = call;                                                      \
+	t->state = T_TRACKER;                                          \
+	if (known) {                                                   \
+		if (LIKELY(q || (freed_when)))                         \
+			event_freed(t, &old);                          \
+		else                                                   \
+			event_untake(t, (uint64_t)p, &old);            \
+	}                                                              \
+	if (UNLIKELY(!q))                                              \
+		refused(t);                                            \
+	else if (t->countdown < 0)                                     \
+		got(t, q, bytes, &o);                                  \
+	leave(t);                                                      \
 	return q
 
 static NOINLINE void *realloc_event(void *p, size_t n)
@@ -308,35 +309,36 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 	bool interest = of_interest(n * size);
 
 	if (LIKELY(!interest && !maybe_recorded(p)))
-		return real.reallocarray ? real.reallocarray(p, n, size) : reallocarray_event(p, n, size);
+		return real.reallocarray ? real.reallocarray(p, n, size)
+		                         : reallocarray_event(p, n, size);
 	return reallocarray_event(p, n, size);
 }
 
 /* ---- the aligned family -------------------------------------------------------------------------------- */
 
-#define ALIGNED_HOOK(name, params, args, bytes, alignment)                        \
-	static NOINLINE void *name##_event params                                 \
-	{                                                                         \
-		struct origin o = ORIGIN_HERE();                                  \
-		struct thread *t = enter();                                       \
-		void *p;                                                          \
-                                                                                  \
-		if (UNLIKELY(!t))                                                 \
-			return LIKELY(tracker_resolved()) ? real.name args :      \
-							    early(bytes, alignment); \
-		p = real.name args;                                               \
-		if (LIKELY(p))                                                    \
-			got_other(t, p, bytes, &o);                               \
-		else                                                              \
-			refused(t);                                               \
-		leave(t);                                                         \
-		return p;                                                         \
-	}                                                                         \
-	EXPORT void *name params                                                  \
-	{                                                                         \
-		if (LIKELY(!of_interest(bytes)))                                  \
-			return real.name args;                                    \
-		return name##_event args;                                         \
+#define ALIGNED_HOOK(name, params, args, bytes, alignment)                           \
+	static NOINLINE void *name##_event params                                    \
+	{                                                                            \
+		struct origin o = ORIGIN_HERE();                                     \
+		struct thread *t = enter();                                          \
+		void *p;                                                             \
+                                                                                     \
+		if (UNLIKELY(!t))                                                    \
+			return LIKELY(tracker_resolved()) ? real.name args           \
+			                                  : early(bytes, alignment); \
+		p = real.name args;                                                  \
+		if (LIKELY(p))                                                       \
+			got_other(t, p, bytes, &o);                                  \
+		else                                                                 \
+			refused(t);                                                  \
+		leave(t);                                                            \
+		return p;                                                            \
+	}                                                                            \
+	EXPORT void *name params                                                     \
+	{                                                                            \
+		if (LIKELY(!of_interest(bytes)))                                     \
+			return real.name args;                                       \
+		return name##_event args;                                            \
 	}
 
 ALIGNED_HOOK(aligned_alloc, (size_t align, size_t n), (align, n), n, align)

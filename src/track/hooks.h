@@ -18,7 +18,6 @@ ALWAYS_INLINE bool maybe_recorded(const void *p)
 	return load_relaxed(&filter_maybe) | load_relaxed(&filter[FILTER_SLOT(p)]);
 }
 
-
 struct thread *enter_slow(void);
 void got_slow(struct thread *t, void *p, size_t n, const struct origin *o);
 void lost_free(void);

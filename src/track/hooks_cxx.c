@@ -25,7 +25,8 @@ static void *fallback_new_aligned(size_t n, size_t align)
 {
 	void *p;
 
-	return posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, n ? n : 1) ? NULL : p;
+	return posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, n ? n : 1) ? NULL
+	                                                                                      : p;
 }
 
 static void fallback_delete(void *p)
@@ -70,63 +71,63 @@ static COLD void resolve_late(void **slot, const char *name)
 		leave(t);
 }
 
-#define RESOLVED(name)                                                            \
-	do {                                                                      \
-		if (UNLIKELY(!load_relaxed((void **)&real.name)))                 \
-			resolve_late((void **)&real.name, #name);                 \
+#define RESOLVED(name)                                            \
+	do {                                                      \
+		if (UNLIKELY(!load_relaxed((void **)&real.name))) \
+			resolve_late((void **)&real.name, #name); \
 	} while (0)
 
 /* ---- the operators ------------------------------------------------------------------------ */
 
-#define NEW_HOOK(name, params, args)                                              \
-	static NOINLINE void *name##_event params                                 \
-	{                                                                         \
-		struct origin o = ORIGIN_HERE();                                  \
-		struct thread *t = enter();                                       \
-		void *p;                                                          \
-                                                                                  \
-		if (UNLIKELY(!t))                                                 \
-			return real.name args;                                    \
+#define NEW_HOOK(name, params, args)                                                 \
+	static NOINLINE void *name##_event params                                    \
+	{                                                                            \
+		struct origin o = ORIGIN_HERE();                                     \
+		struct thread *t = enter();                                          \
+		void *p;                                                             \
+                                                                                     \
+		if (UNLIKELY(!t))                                                    \
+			return real.name args;                                       \
 		/* May throw: the state must be right while the exception passes. */ \
-		leave(t);                                                         \
-		p = real.name args;                                               \
-		t->state = T_REAL;                                                      \
-		if (LIKELY(p))                                                    \
-			got_other(t, p, n, &o);                            \
-		leave(t);                                                         \
-		return p;                                                         \
-	}                                                                         \
-	EXPORT void *name params;                                                 \
-	EXPORT void *name params                                                  \
-	{                                                                         \
-		RESOLVED(name);                                                   \
-		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n)))               \
-			return real.name args;                                    \
-		return name##_event args;                                         \
+		leave(t);                                                            \
+		p = real.name args;                                                  \
+		t->state = T_REAL;                                                   \
+		if (LIKELY(p))                                                       \
+			got_other(t, p, n, &o);                                      \
+		leave(t);                                                            \
+		return p;                                                            \
+	}                                                                            \
+	EXPORT void *name params;                                                    \
+	EXPORT void *name params                                                     \
+	{                                                                            \
+		RESOLVED(name);                                                      \
+		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n)))                  \
+			return real.name args;                                       \
+		return name##_event args;                                            \
 	}
 
-#define DELETE_HOOK(name, params, args)                                           \
-	static NOINLINE void name##_event params                                  \
-	{                                                                         \
-		struct thread *t;                                                 \
-                                                                                  \
-		if (!p || bootstrap_owns(p))                            \
-			return;                                                   \
-		t = enter();                                                      \
-		if (LIKELY(t))                                                    \
-			gone_other(t, p);                                  \
-		real.name args;                                                   \
-		if (LIKELY(t))                                                    \
-			leave(t);                                                 \
-	}                                                                         \
-	EXPORT void name params;                                                  \
-	EXPORT void name params                                                   \
-	{                                                                         \
-		RESOLVED(name);                                                   \
-		if (LIKELY(!cxx_direct) || LIKELY(!maybe_recorded(p)))            \
-			real.name args;                                           \
-		else                                                              \
-			name##_event args;                                        \
+#define DELETE_HOOK(name, params, args)                                \
+	static NOINLINE void name##_event params                       \
+	{                                                              \
+		struct thread *t;                                      \
+                                                                       \
+		if (!p || bootstrap_owns(p))                           \
+			return;                                        \
+		t = enter();                                           \
+		if (LIKELY(t))                                         \
+			gone_other(t, p);                              \
+		real.name args;                                        \
+		if (LIKELY(t))                                         \
+			leave(t);                                      \
+	}                                                              \
+	EXPORT void name params;                                       \
+	EXPORT void name params                                        \
+	{                                                              \
+		RESOLVED(name);                                        \
+		if (LIKELY(!cxx_direct) || LIKELY(!maybe_recorded(p))) \
+			real.name args;                                \
+		else                                                   \
+			name##_event args;                             \
 	}
 
 NEW_HOOK(_Znwm, (size_t n), (n))

@@ -40,7 +40,8 @@ static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd,
 	if (!t || t->mode == M_OFF) {
 		if (t)
 			leave(t);
-		return real.mmap ? real.mmap(a, n, prot, flags, fd, off) : raw_mmap(a, n, prot, flags, fd, off);
+		return real.mmap ? real.mmap(a, n, prot, flags, fd, off)
+		                 : raw_mmap(a, n, prot, flags, fd, off);
 	}
 	t->state = T_TRACKER;
 	if ((flags & MAP_FIXED) && a)
@@ -245,7 +246,8 @@ static bool own_stack(const pthread_attr_t *attr)
 	return attr && pthread_attr_getstack(attr, &addr, &size) == 0 && (uint64_t)addr + size != 0;
 }
 
-static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *attr,
+                                         void *(*fn)(void *), void *arg)
 {
 	struct origin o = ORIGIN_HERE();
 	struct thread *t = enter();
@@ -269,13 +271,15 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 	if (c) {
 		c->fn = fn;
 		c->arg = arg;
-		if (attr && pthread_attr_getdetachstate(attr, &state) == 0 && state == PTHREAD_CREATE_DETACHED)
+		if (attr && pthread_attr_getdetachstate(attr, &state) == 0 &&
+		    state == PTHREAD_CREATE_DETACHED)
 			c->state = DETACHED;
 		c->site = t->mode == M_OFF || own_stack(attr) ? 0 : site_here(t, &o, LEDGER_STACK);
 	}
 	/* The C library allocates the thread's vector of TLS blocks: an event like any other. */
 	t->state = T_READY;
-	r = c ? real.pthread_create(th, attr, child_main, c) : real.pthread_create(th, attr, fn, arg);
+	r = c ? real.pthread_create(th, attr, child_main, c)
+	      : real.pthread_create(th, attr, fn, arg);
 	t->state = T_TRACKER;
 	if (c && r && lock_take(&children_lock)) {
 		c->next = spare_children;

@@ -9,8 +9,8 @@
  * A forked child gets a ledger of its own at its first event; its parent's stays the parent's.  exec
  * starts from nothing with the environment's options.
  */
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "track/track.h"
 
@@ -95,7 +95,8 @@ bool tracker_begin(void)
 	uint32_t none = INIT_NONE;
 
 	if (load_acquire(&init_state) != INIT_NONE ||
-	    !__atomic_compare_exchange_n(&init_state, &none, INIT_BUSY, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(&init_state, &none, INIT_BUSY, false, __ATOMIC_ACQ_REL,
+	                                 __ATOMIC_RELAXED))
 		return load_acquire(&init_state) == INIT_DONE && g.ready;
 	real_resolve();
 	store_release(&resolved, true);

@@ -339,8 +339,10 @@ static bool ready_sections(void)
 	g.max_dirs = h->section[LEDGER_DIR].size / (LEDGER_DIR_SLOTS * sizeof(uint64_t));
 	g.max_buckets = h->section[LEDGER_BUCKETS].size / sizeof(struct ledger_block);
 	g.nshards = h->nshards;
-	point_space = (struct growing){ .base = (uint8_t *)g.points, .size = h->section[LEDGER_TIMELINE].size,
-					.ready = 4096, .step = 4096 };
+	point_space = (struct growing){ .base = (uint8_t *)g.points,
+		                        .size = h->section[LEDGER_TIMELINE].size,
+		                        .ready = 4096,
+		                        .step = 4096 };
 	/* Written by index from the start, so their first pages must be there. */
 	return ledger_ensure(g.modules, 4096) && ledger_ensure(g.strings, 4096) &&
 	       ledger_ensure(g.threads, 4096) && ledger_ensure(g.nodes, 4096) &&
@@ -370,7 +372,8 @@ bool ledger_create(bool forked)
 		r = sys_ftruncate((int)fd, h->file_size);
 		if (r)
 			continue;
-		map = sys_mmap(NULL, h->file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, (int)fd, 0);
+		map = sys_mmap(NULL, h->file_size, PROT_READ | PROT_WRITE,
+		               MAP_SHARED | MAP_NORESERVE, (int)fd, 0);
 		if (!sys_failed((long)map))
 			break;
 		map = NULL;

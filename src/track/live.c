@@ -28,7 +28,7 @@
 
 uint64_t **live_root[LEDGER_ROOT_SLOTS];
 
-static struct lock grow_lock;         /* directory growth and the bucket allocator */
+static struct lock grow_lock; /* directory growth and the bucket allocator */
 static struct growing bucket_space;
 static uint64_t free_bucket[LEDGER_BUCKET_MAX_LOG2 + 1]; /* index + 1 of the first free one */
 
@@ -96,7 +96,8 @@ static void bucket_free(uint64_t idx, unsigned int c)
 }
 
 /* Copies a bucket's blocks into a larger empty one. */
-static void bucket_copy(const struct ledger_block *from, unsigned int fc, struct ledger_block *to, unsigned int tc)
+static void bucket_copy(const struct ledger_block *from, unsigned int fc, struct ledger_block *to,
+                        unsigned int tc)
 {
 	uint64_t mask = (1ull << tc) - 1;
 
@@ -162,8 +163,8 @@ static COLD bool word_wait(uint64_t *word, uint64_t *ret)
 			w = load_relaxed(word);
 		}
 		if (!(w & LEDGER_DIR_LOCK) &&
-		    __atomic_compare_exchange_n(word, &w, w | LEDGER_DIR_LOCK, false, __ATOMIC_ACQUIRE,
-						__ATOMIC_RELAXED)) {
+		    __atomic_compare_exchange_n(word, &w, w | LEDGER_DIR_LOCK, false,
+		                                __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 			*ret = w;
 			return true;
 		}
@@ -185,8 +186,8 @@ ALWAYS_INLINE bool word_lock(uint64_t *word, uint64_t *ret)
 		return true;
 	}
 	if (LIKELY(!(w & LEDGER_DIR_LOCK) &&
-		   __atomic_compare_exchange_n(word, &w, w | LEDGER_DIR_LOCK, false, __ATOMIC_ACQUIRE,
-					       __ATOMIC_RELAXED))) {
+	           __atomic_compare_exchange_n(word, &w, w | LEDGER_DIR_LOCK, false,
+	                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))) {
 		*ret = w;
 		return true;
 	}
@@ -276,7 +277,8 @@ ALWAYS_INLINE bool put(uint64_t *word, uint64_t w, uint64_t head, uint64_t body)
 	store_release(&b[at].head, head);
 	word_unlock(word, w + LIVE_COUNT_ONE);
 	/* Readers that followed the old word have the old bucket; it is emptied only now. */
-	if (UNLIKELY(old && LEDGER_DIR_BUCKET(old) != LEDGER_DIR_BUCKET(w)) && lock_take(&grow_lock)) {
+	if (UNLIKELY(old && LEDGER_DIR_BUCKET(old) != LEDGER_DIR_BUCKET(w)) &&
+	    lock_take(&grow_lock)) {
 		bucket_free(LEDGER_DIR_BUCKET(old), LEDGER_DIR_LOG2(old));
 		lock_give(&grow_lock);
 	}

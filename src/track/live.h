@@ -50,7 +50,8 @@ ALWAYS_INLINE uint64_t *live_word(uint64_t addr)
  * The home slot of addr when its head is `want` under `mask`, else the slot after it, chosen without a
  * branch: which of the two it is no processor can guess.
  */
-ALWAYS_INLINE struct ledger_block *live_either(uint64_t w, uint64_t addr, uint64_t mask, uint64_t want)
+ALWAYS_INLINE struct ledger_block *live_either(uint64_t w, uint64_t addr, uint64_t mask,
+                                               uint64_t want)
 {
 	unsigned int c = LEDGER_DIR_LOG2(w);
 	struct ledger_block *bucket = g.buckets + LEDGER_DIR_BUCKET(w);

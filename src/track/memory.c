@@ -22,7 +22,7 @@ bool lock_wait(struct lock *l)
 			zero = 0;
 			if (!load_relaxed(&l->word) &&
 			    __atomic_compare_exchange_n(&l->word, &zero, 1, false, __ATOMIC_ACQUIRE,
-							__ATOMIC_RELAXED))
+			                                __ATOMIC_RELAXED))
 				return true;
 		}
 		sys_yield();
@@ -33,7 +33,8 @@ bool lock_wait(struct lock *l)
 
 void *mem_reserve(size_t size)
 {
-	void *p = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = sys_mmap(NULL, size, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return sys_failed((long)p) ? NULL : p;
 }

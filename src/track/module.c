@@ -25,7 +25,8 @@ struct find_result { /* struct dl_find_object of <dlfcn.h>, glibc 2.35 */
 	void *eh_frame;
 	unsigned long long pad[7];
 };
-extern int find_object(void *address, struct find_result *result) __asm__("_dl_find_object") __attribute__((weak));
+extern int find_object(void *address, struct find_result *result) __asm__("_dl_find_object")
+	__attribute__((weak));
 
 static struct module *table; /* MAX_MODULES, mapped */
 static uint32_t count;       /* published with release */
@@ -68,7 +69,7 @@ struct found {
 };
 
 /* Program headers of a module whose first page holds its ELF header. */
-static const ElfW(Phdr) *program_headers(uint64_t start, uint64_t end, unsigned int *ret_n)
+static const ElfW(Phdr) * program_headers(uint64_t start, uint64_t end, unsigned int *ret_n)
 {
 	const ElfW(Ehdr) *eh = (const void *)start;
 
@@ -85,7 +86,7 @@ static bool find_by_link_map(uint64_t pc, struct found *f)
 	const struct link_map *l = _r_debug.r_map;
 
 	for (unsigned int guard = 0; l && guard < MAX_MODULES; l = l->l_next, guard++) {
-		const ElfW(Phdr) *ph;
+		const ElfW(Phdr) * ph;
 		uint64_t lo = UINT64_MAX, hi = 0, eh = 0;
 		unsigned int n;
 
@@ -106,8 +107,8 @@ static bool find_by_link_map(uint64_t pc, struct found *f)
 		}
 		if (pc < lo || pc >= hi)
 			continue;
-		*f = (struct found){ lo & ~4095ull, (hi + 4095) & ~4095ull, l->l_addr, (const uint8_t *)eh,
-				     l->l_name };
+		*f = (struct found){ lo & ~4095ull, (hi + 4095) & ~4095ull, l->l_addr,
+			             (const uint8_t *)eh, l->l_name };
 		return true;
 	}
 	return false;
@@ -122,8 +123,8 @@ static bool find(uint64_t pc, struct found *f)
 		return find_by_link_map(pc, f);
 	if (find_object((void *)pc, &r) != 0)
 		return false;
-	*f = (struct found){ (uint64_t)r.map_start, (uint64_t)r.map_end, r.map ? r.map->l_addr : 0, r.eh_frame,
-			     r.map ? r.map->l_name : "" };
+	*f = (struct found){ (uint64_t)r.map_start, (uint64_t)r.map_end, r.map ? r.map->l_addr : 0,
+		             r.eh_frame, r.map ? r.map->l_name : "" };
 	return true;
 }
 
@@ -141,12 +142,14 @@ static void read_build_id(const struct found *f, struct ledger_module *lm)
 			continue;
 		while (end - p >= sizeof(ElfW(Nhdr))) {
 			const ElfW(Nhdr) *nh = (const void *)p;
-			uint64_t name = p + sizeof(*nh), desc = name + ((nh->n_namesz + 3ull) & ~3ull);
+			uint64_t name = p + sizeof(*nh),
+				 desc = name + ((nh->n_namesz + 3ull) & ~3ull);
 			uint64_t next = desc + ((nh->n_descsz + 3ull) & ~3ull);
 
 			if (desc < p || next < p || next > end)
 				break;
-			if (nh->n_type == NT_GNU_BUILD_ID && nh->n_namesz == 4 && !memcmp((void *)name, "GNU", 4)) {
+			if (nh->n_type == NT_GNU_BUILD_ID && nh->n_namesz == 4 &&
+			    !memcmp((void *)name, "GNU", 4)) {
 				lm->build_id_len = nh->n_descsz > 20 ? 20 : (uint8_t)nh->n_descsz;
 				memcpy(lm->build_id, (void *)desc, lm->build_id_len);
 				return;
@@ -197,10 +200,12 @@ static void identify(const struct found *f, struct ledger_module *lm)
 		r = sys_readlink("/proc/self/exe", path, sizeof(path) - 1);
 		path[sys_failed(r) ? 0 : r] = '\0';
 	}
-	if (path[0] == '/' && !sys_failed(sys6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&st, 0, 0, 0))) {
+	if (path[0] == '/' &&
+	    !sys_failed(sys6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&st, 0, 0, 0))) {
 		lm->dev = st.st_dev;
 		lm->inode = st.st_ino;
-		lm->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000ull + (uint64_t)st.st_mtim.tv_nsec;
+		lm->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000ull +
+		               (uint64_t)st.st_mtim.tv_nsec;
 	}
 	lm->path = add_string(path);
 }
@@ -234,7 +239,8 @@ static const struct module *add(const struct found *f)
 	m = &table[count];
 	*m = (struct module){ f->start, f->end, 0, f->eh_hdr, true };
 	id = g.hdr->nmodules;
-	if (id < g.max_modules && growing_need(&module_space, (id + 1) * sizeof(struct ledger_module))) {
+	if (id < g.max_modules &&
+	    growing_need(&module_space, (id + 1) * sizeof(struct ledger_module))) {
 		struct ledger_module *lm = &g.modules[id];
 
 		lm->start = f->start;
@@ -282,7 +288,8 @@ void modules_changed(void)
 	for (uint32_t i = 0; i < count; i++) {
 		struct found f;
 
-		if (!table[i].live || (find(table[i].start, &f) && f.start == table[i].start && f.end == table[i].end))
+		if (!table[i].live ||
+		    (find(table[i].start, &f) && f.start == table[i].start && f.end == table[i].end))
 			continue;
 		forget(&table[i]);
 		gone = true;

@@ -31,8 +31,8 @@ void *bootstrap_alloc(size_t size, size_t align)
 		at = (uint32_t)((old + 16 + align - 1) & ~(align - 1));
 		if (size > BOOTSTRAP_SIZE || at + size > BOOTSTRAP_SIZE)
 			return NULL;
-	} while (!__atomic_compare_exchange_n(&arena_used, &old, (uint32_t)(at + size), false, __ATOMIC_RELAXED,
-					      __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&arena_used, &old, (uint32_t)(at + size), false,
+	                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	head = (uint64_t *)(bootstrap_arena + at);
 	head[-1] = size;
 	return head;
@@ -77,7 +77,8 @@ static bool defines(void *addr)
 	Dl_info info;
 	const ElfW(Sym) *sym = NULL;
 
-	return dladdr1(addr, &info, (void **)&sym, RTLD_DL_SYMENT) && sym && sym->st_shndx != SHN_UNDEF;
+	return dladdr1(addr, &info, (void **)&sym, RTLD_DL_SYMENT) && sym &&
+	       sym->st_shndx != SHN_UNDEF;
 }
 
 /*

@@ -72,7 +72,7 @@ double sampler_weight(uint64_t size, uint64_t period, double *ret_probability)
 	double x = (double)(size ? size : 1) / (double)period, p;
 
 	/* For small x, 1 - exp(-x) loses digits; the series does not. */
-	p = x < 1e-4 ? x * (1 - x / 2 * (1 - x / 3)) : 1 - exp_minus(x);
+	p = x < 1e-3 ? x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4))) : 1 - exp_minus(x);
 	*ret_probability = p;
 	return 1 / p;
 }

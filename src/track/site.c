@@ -220,7 +220,8 @@ static uint32_t node_intern(uint32_t parent, uint64_t key, uint32_t depth)
 
 	if (!ids_room(&node_ids, node_hash))
 		return 0;
-	for (at = hash_two(key, parent) & node_ids->mask; node_ids->id[at]; at = (at + 1) & node_ids->mask) {
+	for (at = hash_two(key, parent) & node_ids->mask; node_ids->id[at];
+	     at = (at + 1) & node_ids->mask) {
 		n = &g.nodes[node_ids->id[at]];
 		if (n->key == key && n->parent == parent)
 			return node_ids->id[at];
@@ -237,14 +238,16 @@ static uint32_t node_intern(uint32_t parent, uint64_t key, uint32_t depth)
 	return (uint32_t)id;
 }
 
-static uint32_t site_of_node(struct thread *t, uint32_t node, unsigned int kind, uint32_t cut, bool *ret_new)
+static uint32_t site_of_node(struct thread *t, uint32_t node, unsigned int kind, uint32_t cut,
+                             bool *ret_new)
 {
 	uint64_t at, id = g.hdr->nsites;
 	struct ledger_site *s;
 
 	if (!ids_room(&site_ids, site_hash))
 		return 0;
-	for (at = hash_two(node, kind) & site_ids->mask; site_ids->id[at]; at = (at + 1) & site_ids->mask) {
+	for (at = hash_two(node, kind) & site_ids->mask; site_ids->id[at];
+	     at = (at + 1) & site_ids->mask) {
 		s = &g.sites[site_ids->id[at]];
 		if (s->node == node && s->kind == kind)
 			return site_ids->id[at];
@@ -267,8 +270,8 @@ static uint32_t site_of_node(struct thread *t, uint32_t node, unsigned int kind,
 	return (uint32_t)id;
 }
 
-static uint32_t intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind, uint32_t cut,
-		       bool *ret_new)
+static uint32_t intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind,
+                       uint32_t cut, bool *ret_new)
 {
 	const struct module *m = NULL;
 	uint32_t node = 0, i = 0;
@@ -281,7 +284,8 @@ static uint32_t intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsign
 
 		if (!m || pc - 1 < m->start || pc - 1 >= m->end)
 			m = module_of(pc - 1);
-		node = node_intern(node, (m ? (uint64_t)m->id << LEDGER_PC_MODULE_SHIFT : 0) | pc, i + 1);
+		node = node_intern(node, (m ? (uint64_t)m->id << LEDGER_PC_MODULE_SHIFT : 0) | pc,
+		                   i + 1);
 		if (!node)
 			return 0;
 		last.pc[i] = pcs[n - 1 - i];
@@ -291,8 +295,8 @@ static uint32_t intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsign
 	return node ? site_of_node(t, node, kind, cut, ret_new) : 0;
 }
 
-uint32_t site_intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind, uint32_t cut,
-		     bool *ret_new)
+uint32_t site_intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind,
+                     uint32_t cut, bool *ret_new)
 {
 	uint64_t hash = stack_hash(pcs, n, kind, cut);
 	uint32_t site = stack_find(hash);

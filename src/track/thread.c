@@ -12,8 +12,8 @@
  * those states are kept on a list and reused once their thread no longer exists.
  */
 #include <errno.h>
-#include <sys/ioctl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "track/track.h"
@@ -31,7 +31,7 @@ static struct thread *free_threads, *late_threads;
 static bool shard_taken[MAX_SHARDS];
 static uint8_t shard_ready[MAX_SHARDS][READY_CHUNKS];
 static struct growing thread_space;
-static uint32_t shard_top; /* shards from here on were never used */
+static uint32_t shard_top;   /* shards from here on were never used */
 static uint32_t *alive_mark; /* 1; 0 in a forked child */
 static pthread_key_t key;
 static bool have_key;
@@ -171,7 +171,8 @@ static uint32_t ledger_index(int tid)
 			goto out;
 		}
 	}
-	if (n < LEDGER_THREAD_OTHER && growing_need(&thread_space, (n + 1) * sizeof(struct ledger_thread))) {
+	if (n < LEDGER_THREAD_OTHER &&
+	    growing_need(&thread_space, (n + 1) * sizeof(struct ledger_thread))) {
 		struct ledger_thread *lt = &g.threads[n];
 
 		lt->tid = tid;
@@ -228,13 +229,13 @@ bool thread_begin(void)
 	if (shard < 0)
 		shard = (int32_t)g.nshards - 1;
 	t->counters = (struct ledger_counters *)(g.ledger + g.hdr->section[LEDGER_COUNTERS].offset) +
-		      (uint64_t)shard * g.max_sites;
+	              (uint64_t)shard * g.max_sites;
 	if ((uint32_t)shard >= load_relaxed(&shard_top))
 		store_relaxed(&shard_top, (uint32_t)shard + 1);
 	t->tails = (struct ledger_tail *)(g.ledger + g.hdr->section[LEDGER_TAILS].offset) +
-		   (uint64_t)shard * g.max_sites;
+	           (uint64_t)shard * g.max_sites;
 	t->classes = (struct ledger_class *)(g.ledger + g.hdr->section[LEDGER_CLASSES].offset) +
-		     (uint64_t)shard * LEDGER_SIZE_CLASSES;
+	             (uint64_t)shard * LEDGER_SIZE_CLASSES;
 	t->ready = shard_ready[shard];
 	t->index = ledger_index(tid);
 	t->now_batch = 1;
@@ -332,7 +333,7 @@ void thread_settings(struct thread *t)
 		filter_all();
 	}
 	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
-		  (uint64_t)t->now << 32;
+	          (uint64_t)t->now << 32;
 	store_relaxed(&g.hdr->mode, t->mode == M_SAMPLED ? LEDGER_SAMPLED : LEDGER_FULL);
 }
 
@@ -357,7 +358,8 @@ uint32_t thread_tick(struct thread *t)
 		t->now_batch *= 2;
 	t->now_left = t->now_batch - 1;
 	t->now = now;
-	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 | (uint64_t)now << 32;
+	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
+	          (uint64_t)now << 32;
 	totals_tick(t, ns);
 	if (UNLIKELY(load_relaxed(&g.hdr->control.generation) != t->control_seen && t->control_seen))
 		thread_settings(t);
@@ -369,7 +371,8 @@ uint32_t thread_tick(struct thread *t)
 #ifndef PROCMAP_QUERY
 /* Linux 6.11, include/uapi/linux/fs.h */
 struct procmap_query {
-	uint64_t size, query_flags, query_addr, vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+	uint64_t size, query_flags, query_addr, vma_start, vma_end, vma_flags, vma_page_size,
+		vma_offset, inode;
 	uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
 	uint64_t vma_name_addr, build_id_addr;
 };
@@ -472,7 +475,8 @@ static uint64_t thread_pointer(void)
 bool stack_switch(struct thread *t, uint64_t sp)
 {
 	uint64_t lo, hi, tp = thread_pointer();
-	struct stack_range *r = &t->foreign[(sp >> 14) & (sizeof(t->foreign) / sizeof(t->foreign[0]) - 1)];
+	struct stack_range *r =
+		&t->foreign[(sp >> 14) & (sizeof(t->foreign) / sizeof(t->foreign[0]) - 1)];
 	uint32_t epoch = load_relaxed(&g.unmap_epoch);
 
 	if (sp >= t->own_lo && sp < t->own_hi) {
@@ -489,8 +493,8 @@ bool stack_switch(struct thread *t, uint64_t sp)
 		return false;
 	if (tp > sp && tp < hi)
 		hi = tp & ~15ull;
-	if ((tp & ~15ull) == hi ||
-	    ((uint64_t)__libc_stack_end >= lo && (uint64_t)__libc_stack_end < hi && t->tid == g.pid)) {
+	if ((tp & ~15ull) == hi || ((uint64_t)__libc_stack_end >= lo &&
+	                            (uint64_t)__libc_stack_end < hi && t->tid == g.pid)) {
 		/* The thread's own; it may have grown downwards since the last time. */
 		t->own_lo = lo;
 		t->own_hi = hi;

@@ -56,7 +56,7 @@ ALWAYS_INLINE bool lock_take(struct lock *l)
 	uint32_t zero = 0;
 
 	if (LIKELY(__atomic_compare_exchange_n(&l->word, &zero, 1, false, __ATOMIC_ACQUIRE,
-					       __ATOMIC_RELAXED)))
+	                                       __ATOMIC_RELAXED)))
 		return true;
 	return lock_wait(l);
 }
@@ -82,9 +82,9 @@ enum thread_state {
 enum thread_mode { M_FULL = 0, M_SAMPLED = 1, M_OFF = 2 };
 
 #define MAX_FRAMES LEDGER_MAX_DEPTH
-#define COUNTDOWN_FULL (INT64_MIN / 2)        /* never reaches zero: every event is recorded */
-#define COUNTDOWN_OFF ((int64_t)64 << 20)     /* inactive: look at the control word that often */
-#define READY_SHIFT 6                         /* counters become usable in chunks of 64 sites */
+#define COUNTDOWN_FULL (INT64_MIN / 2)    /* never reaches zero: every event is recorded */
+#define COUNTDOWN_OFF ((int64_t)64 << 20) /* inactive: look at the control word that often */
+#define READY_SHIFT 6                     /* counters become usable in chunks of 64 sites */
 
 #define PREDICT_BITS 12
 
@@ -95,13 +95,13 @@ struct stack_range {
 
 struct thread {
 	/* the hooks' line */
-	int64_t countdown; /* bytes until the next event of interest */
-	uint32_t state;    /* enum thread_state */
-	uint32_t mode;     /* enum thread_mode */
-	uint32_t now;      /* ticks, at the last look */
+	int64_t countdown;            /* bytes until the next event of interest */
+	uint32_t state;               /* enum thread_state */
+	uint32_t mode;                /* enum thread_mode */
+	uint32_t now;                 /* ticks, at the last look */
 	uint32_t now_left, now_batch; /* events until the next look at the clock */
-	uint32_t index;    /* in THREADS */
-	uint64_t head;     /* of a heap block recorded now: valid, period, thread, birth (wire/ledger.h) */
+	uint32_t index;               /* in THREADS */
+	uint64_t head; /* of a heap block recorded now: valid, period, thread, birth (wire/ledger.h) */
 	struct ledger_counters *counters; /* this thread's shard */
 	struct ledger_tail *tails;        /* and theirs */
 	struct ledger_class *classes;
@@ -111,15 +111,15 @@ struct thread {
 	uint64_t own_lo, own_hi;     /* the stack the thread was born with */
 	uint64_t rng;                /* sampler */
 	uint64_t unwinds_fast, unwinds_slow;
-	uint32_t control_seen;       /* g.control->generation */
+	uint32_t control_seen; /* g.control->generation */
 	uint32_t period_index;
 	uint64_t period;
-	int32_t shard;               /* -1: shares the last one, with atomics */
+	int32_t shard; /* -1: shares the last one, with atomics */
 	int32_t tid;
-	uint32_t cut;                /* LEDGER_SITE_CUT_* of the last slow unwind */
+	uint32_t cut; /* LEDGER_SITE_CUT_* of the last slow unwind */
 	uint32_t exit_rounds;
-	uint8_t *ready;              /* for each chunk of counters: has storage */
-	struct thread *next;         /* free or late ones */
+	uint8_t *ready;      /* for each chunk of counters: has storage */
+	struct thread *next; /* free or late ones */
 	struct stack_range foreign[64];
 	/* which path came last time after the same path, from the same place: unwind.h */
 	uint32_t last_path;
@@ -133,7 +133,8 @@ struct thread {
 	uint64_t word_value[2 * MAX_FRAMES + 8];
 };
 
-extern __thread struct thread *t_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern __thread struct thread *t_self
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* The caller of a hook: where unwinding starts. */
 struct origin {
@@ -144,10 +145,10 @@ struct origin {
  * In a hook function itself: its caller.  The frame pointer is saved at the frame
  * address, so the function that expands this is compiled with one.
  */
-#define ORIGIN_HERE()                                                                       \
-	({                                                                                  \
-		uint64_t *fa_ = __builtin_frame_address(0);                                 \
-		(struct origin){ fa_[1], (uint64_t)(fa_ + 2), fa_[0] };                     \
+#define ORIGIN_HERE()                                                   \
+	({                                                              \
+		uint64_t *fa_ = __builtin_frame_address(0);             \
+		(struct origin){ fa_[1], (uint64_t)(fa_ + 2), fa_[0] }; \
 	})
 
 /* ---- the tracker --------------------------------------------------------- */
@@ -173,12 +174,13 @@ struct tracker {
 	struct ledger_block *buckets;
 	uint64_t max_nodes, max_sites, max_dirs, max_buckets, max_strings, max_modules;
 	uint32_t nshards;
-	bool exact;                 /* every free of a block unknown to the ledger is a loss */
-	uint64_t mono_base;         /* hdr->start_mono_ns */
+	bool exact;         /* every free of a block unknown to the ledger is a loss */
+	uint64_t mono_base; /* hdr->start_mono_ns */
 	int pid;
 	char ledger_path[256];
 	/* Written while running: away from what every event reads. */
-	int64_t inuse __attribute__((aligned(128))); /* total in-use bytes, less the threads' deltas */
+	int64_t inuse
+		__attribute__((aligned(128))); /* total in-use bytes, less the threads' deltas */
 	uint64_t next_point_ns;
 	uint64_t private_bytes;
 	uint64_t foreign_lo, foreign_hi; /* bounds of all foreign stacks ever seen */
@@ -196,9 +198,9 @@ ALWAYS_INLINE void loss(enum ledger_loss what)
 
 /* ---- memory.c: private memory, never given back -------------------------- */
 
-void *mem_alloc(size_t size);       /* zeroed, 16-aligned; NULL when the system has none */
-void *mem_map(size_t size);         /* whole pages, zeroed, untouched; NULL */
-void *mem_reserve(size_t size);     /* the same, not counted: the caller counts what it touches */
+void *mem_alloc(size_t size);   /* zeroed, 16-aligned; NULL when the system has none */
+void *mem_map(size_t size);     /* whole pages, zeroed, untouched; NULL */
+void *mem_reserve(size_t size); /* the same, not counted: the caller counts what it touches */
 void mem_count(int64_t bytes);
 void mem_unmap(void *p, size_t size);
 
@@ -231,7 +233,7 @@ bool growing_need(struct growing *gr, uint64_t bytes); /* [0, bytes) has storage
 
 /* ---- thread.c ---------------------------------------------------------------- */
 
-bool thread_begin(void);           /* makes t_self usable; false: pass through */
+bool thread_begin(void); /* makes t_self usable; false: pass through */
 void thread_key_init(void);
 void thread_settings(struct thread *t); /* mode, period and countdown from the control word */
 uint32_t thread_tick(struct thread *t); /* cold part of thread_now() */
@@ -241,13 +243,16 @@ ALWAYS_INLINE bool counters_usable(struct thread *t, uint32_t site)
 	return LIKELY(load_relaxed(&t->ready[site >> READY_SHIFT])) || counters_ready(t, site);
 }
 
-bool stack_switch(struct thread *t, uint64_t sp); /* sp is outside the known stack: find its mapping */
+bool stack_switch(struct thread *t,
+                  uint64_t sp); /* sp is outside the known stack: find its mapping */
 bool mapping_of(uint64_t address, uint64_t *ret_lo, uint64_t *ret_hi);
-extern struct thread thread_cold __attribute__((visibility("hidden"))); /* before a thread's first event */
-extern struct thread thread_off __attribute__((visibility("hidden")));  /* when nothing is recorded at all */
+extern struct thread thread_cold
+	__attribute__((visibility("hidden"))); /* before a thread's first event */
+extern struct thread thread_off
+	__attribute__((visibility("hidden"))); /* when nothing is recorded at all */
 bool forked_child(void); /* this process is a fork of the one the tracker was set up in */
 void threads_init(void);
-uint32_t shards_used(void);                     /* shards from this one on hold nothing */
+uint32_t shards_used(void);                    /* shards from this one on hold nothing */
 bool shard_has(uint32_t shard, uint32_t site); /* its counters have storage */
 
 ALWAYS_INLINE uint32_t thread_now(struct thread *t)
@@ -267,7 +272,7 @@ struct module {
 };
 const struct module *module_of(uint64_t pc); /* NULL: belongs to none.  Slow, takes a lock. */
 void modules_init(void);
-void modules_changed(void);                  /* after dlclose: drop what is gone */
+void modules_changed(void); /* after dlclose: drop what is gone */
 void modules_forked(void);
 
 /* ---- cfi.c ------------------------------------------------------------------------ */
@@ -300,8 +305,8 @@ void unwind_forked(void); /* another ledger: site numbers mean nothing any more 
 
 /* ---- site.c -------------------------------------------------------------------------- */
 
-uint32_t site_intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind, uint32_t cut,
-		     bool *ret_new);
+uint32_t site_intern(struct thread *t, const uint64_t *pcs, uint32_t n, unsigned int kind,
+                     uint32_t cut, bool *ret_new);
 void site_flush(void);
 bool site_init(void);
 
@@ -312,8 +317,10 @@ bool live_init(void); /* the rest is in live.h */
 /* ---- event.c -------------------------------------------------------------------------------- */
 
 /* A mapping or a stack; returns the site.  Heap blocks: event.h. */
-uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, const struct origin *o);
-void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind, uint32_t site);
+uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind,
+                      const struct origin *o);
+void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind,
+                      uint32_t site);
 bool event_free_region(struct thread *t, uint64_t addr, unsigned int kind);
 uint32_t site_here(struct thread *t, const struct origin *o, unsigned int kind);
 void totals_tick(struct thread *t, uint64_t now_ns);
@@ -346,9 +353,9 @@ void sampler_seed(struct thread *t);
 
 /* ---- init.c ------------------------------------------------------------------------------------ */
 
-bool tracker_begin(void);  /* first event: read options, make the ledger; false: not yet or never */
+bool tracker_begin(void); /* first event: read options, make the ledger; false: not yet or never */
 bool tracker_resolved(void); /* real.* may be called */
-void tracker_forked(void); /* in a forked child, before its first event is recorded */
+void tracker_forked(void);   /* in a forked child, before its first event is recorded */
 
 /* ---- real.c: the functions behind the hooks --------------------------------------------------------- */
 
@@ -362,7 +369,7 @@ struct real {
 extern struct real real __attribute__((visibility("hidden")));
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
-extern bool cxx_direct;    /* operator new and delete do not go through malloc: they are events themselves */
+extern bool cxx_direct; /* operator new and delete do not go through malloc: they are events themselves */
 #define BOOTSTRAP_SIZE (1u << 20)
 extern uint8_t bootstrap_arena[BOOTSTRAP_SIZE] __attribute__((visibility("hidden")));
 

@@ -21,9 +21,9 @@
  *
  * Signal frames and general walks are not remembered.
  */
+#include "track/unwind.h"
 #include "track/cfi.h"
 #include "track/hash.h"
-#include "track/unwind.h"
 
 #include <string.h>
 
@@ -57,7 +57,8 @@ static uint64_t row_stored(uint64_t pc)
 
 	if (!rt)
 		return 0;
-	for (uint64_t at = hash_mix(pc) & rt->mask, n = 0; n <= rt->mask; n++, at = (at + 1) & rt->mask) {
+	for (uint64_t at = hash_mix(pc) & rt->mask, n = 0; n <= rt->mask;
+	     n++, at = (at + 1) & rt->mask) {
 		uint64_t p = load_acquire(&rt->slot[at].pc);
 
 		if (p == pc)
@@ -138,7 +139,8 @@ ALWAYS_INLINE uint64_t row_of(uint64_t pc)
 static uint32_t sets[1u << SETS_BITS][WAYS]; /* path's place in PATH_UNITs << 8 | tag; 0: none */
 uint8_t *path_base;
 uint32_t path_epoch __attribute__((aligned(64))) = 1; /* a new thread's is 0 */
-static uint64_t path_used __attribute__((aligned(64))); /* bytes; PATH_UNIT is never used, so no entry is 0 */
+static uint64_t path_used
+	__attribute__((aligned(64))); /* bytes; PATH_UNIT is never used, so no entry is 0 */
 static uint32_t path_victim;
 
 /*
@@ -181,9 +183,9 @@ void unwind_forked(void)
 	path_epoch++;
 }
 
-static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t hash, unsigned int kind,
-			  uint32_t site, uint32_t nwords, uint32_t nlinks, const uint64_t *link_addr,
-			  const uint64_t *link_value, bool uses_fp)
+static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t hash,
+                              unsigned int kind, uint32_t site, uint32_t nwords, uint32_t nlinks,
+                              const uint64_t *link_addr, const uint64_t *link_value, bool uses_fp)
 {
 	uint64_t size, at, top = o->sp;
 	uint32_t set = (uint32_t)(hash >> 8) & ((1u << SETS_BITS) - 1), way, entry;
@@ -238,16 +240,16 @@ static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t
  * One step.  Reads stay in (sp, hi): the frame must be above sp, its end at most hi.
  * False: the stack cannot be followed this way.
  */
-#define STEP_BOUNDED(cfa, sp, hi) ((cfa) - (sp) - 1 < (hi) - (sp))
+#define STEP_BOUNDED(cfa, sp, hi) ((cfa) - (sp)-1 < (hi) - (sp))
 
 struct walk {
 	uint64_t pc, sp, fp, lo, hi;
 	uint32_t n, nwords, nlinks;
-	bool uses_fp;      /* the frame-pointer register itself was used */
-	bool fp_loaded;    /* fp came from the stack ... */
-	bool fp_checked;   /* ... and is among the words to check */
-	bool remember;     /* may become a path */
-	bool complete;     /* reached the outermost frame */
+	bool uses_fp;    /* the frame-pointer register itself was used */
+	bool fp_loaded;  /* fp came from the stack ... */
+	bool fp_checked; /* ... and is among the words to check */
+	bool remember;   /* may become a path */
+	bool complete;   /* reached the outermost frame */
 	uint64_t fp_addr;
 };
 
@@ -378,11 +380,16 @@ static COLD NOINLINE uint32_t walk_general(struct thread *t, const struct origin
 }
 
 /* The whole stack into t->pcs.  *w says what it depends on. */
-static uint32_t walk_all(struct thread *t, const struct origin *o, struct walk *w, uint64_t *link_addr,
-			 uint64_t *link_value)
+static uint32_t walk_all(struct thread *t, const struct origin *o, struct walk *w,
+                         uint64_t *link_addr, uint64_t *link_value)
 {
-	*w = (struct walk){ .pc = o->pc, .sp = o->sp, .fp = o->fp, .lo = t->stack_lo, .hi = t->stack_hi,
-			    .n = 1, .remember = true };
+	*w = (struct walk){ .pc = o->pc,
+		            .sp = o->sp,
+		            .fp = o->fp,
+		            .lo = t->stack_lo,
+		            .hi = t->stack_hi,
+		            .n = 1,
+		            .remember = true };
 	t->pcs[0] = o->pc;
 	t->cut = 0;
 	if (!walk_rows(t, w, link_addr, link_value)) {
@@ -421,9 +428,11 @@ uint32_t unwind_plain(struct thread *t, const struct origin *o)
 }
 
 /* The stack is not remembered: walk it.  Remembers it when it was seen before. */
-static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, uint64_t hash, unsigned int kind)
+static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, uint64_t hash,
+                                     unsigned int kind)
 {
-	uint64_t *link_addr = t->word_addr + MAX_FRAMES + GROUP, *link_value = t->word_value + MAX_FRAMES + GROUP;
+	uint64_t *link_addr = t->word_addr + MAX_FRAMES + GROUP,
+		 *link_value = t->word_value + MAX_FRAMES + GROUP;
 	struct walk w;
 	uint32_t site;
 	bool is_new;
@@ -433,7 +442,8 @@ static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, u
 	site = site_intern(t, t->pcs, t->nframes, kind, t->cut, &is_new);
 	/* A stack seen for the first time may be its last; the second time is soon enough. */
 	if (site && !is_new && w.remember && !(t->cut & LEDGER_SITE_CUT_NO_CFI))
-		t->last_path = path_add(t, o, hash, kind, site, w.nwords, w.nlinks, link_addr, link_value, w.uses_fp);
+		t->last_path = path_add(t, o, hash, kind, site, w.nwords, w.nlinks, link_addr,
+		                        link_value, w.uses_fp);
 	return site;
 }
 

@@ -22,14 +22,14 @@
 
 /* Immutable once its index entry is stored. */
 struct path {
-	uint64_t origin;   /* return address it starts from, and kind: path_origin() */
-	uint64_t fp;       /* frame pointer - sp, when uses_fp */
+	uint64_t origin; /* return address it starts from, and kind: path_origin() */
+	uint64_t fp;     /* frame pointer - sp, when uses_fp */
 	uint32_t site;
-	uint32_t span;     /* bytes above sp that are read */
-	uint16_t nwords;   /* return addresses, a multiple of GROUP */
-	uint16_t nlinks;   /* saved frame pointers: value - sp */
+	uint32_t span;   /* bytes above sp that are read */
+	uint16_t nwords; /* return addresses, a multiple of GROUP */
+	uint16_t nlinks; /* saved frame pointers: value - sp */
 	bool uses_fp;
-	uint64_t value[];  /* nwords + nlinks, then as many uint16_t: offset from sp in words */
+	uint64_t value[]; /* nwords + nlinks, then as many uint16_t: offset from sp in words */
 };
 
 extern uint8_t *path_base __attribute__((visibility("hidden")));
@@ -54,7 +54,8 @@ ALWAYS_INLINE uint64_t path_place(const struct thread *t, const struct origin *o
 }
 
 /* Whether the stack that starts at o is the one p remembers. */
-ALWAYS_INLINE bool path_holds(const struct path *p, const struct origin *o, uint64_t hi, unsigned int kind)
+ALWAYS_INLINE bool path_holds(const struct path *p, const struct origin *o, uint64_t hi,
+                              unsigned int kind)
 {
 	const uint64_t *value = p->value, *end = value + p->nwords, *sp = (const uint64_t *)o->sp;
 	const uint16_t *off = (const uint16_t *)(end + p->nlinks);
@@ -91,15 +92,18 @@ ALWAYS_INLINE bool path_holds(const struct path *p, const struct origin *o, uint
  * The site of the stack that starts at o; 0: unknown.  *ret_usable: its counters are known to have
  * storage in this thread's shard.
  */
-ALWAYS_INLINE uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind, bool *ret_usable)
+ALWAYS_INLINE uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind,
+                                   bool *ret_usable)
 {
 	uint64_t key = path_place(t, o) ^ (o->pc + t->last_path) * 0xbf58476d1ce4e5b9ull;
-	uint32_t *slot = &t->predicted[(key >> 32 ^ key >> 44) & ((1u << PREDICT_BITS) - 1)], entry = *slot;
+	uint32_t *slot = &t->predicted[(key >> 32 ^ key >> 44) & ((1u << PREDICT_BITS) - 1)],
+		 entry = *slot;
 
 	*ret_usable = true;
 	if (LIKELY(t->predict_credit >= 0)) {
-		if (LIKELY(entry && o->sp - t->stack_lo < t->stack_hi - t->stack_lo && t->path_epoch == path_epoch &&
-			   path_holds(path_at(entry), o, t->stack_hi, kind))) {
+		if (LIKELY(entry && o->sp - t->stack_lo < t->stack_hi - t->stack_lo &&
+		           t->path_epoch == path_epoch &&
+		           path_holds(path_at(entry), o, t->stack_hi, kind))) {
 			t->unwinds_fast++;
 			t->last_path = entry;
 			t->predict_credit = PREDICT_CREDIT;

@@ -78,27 +78,28 @@ enum ledger_mode { LEDGER_FULL = 0, LEDGER_SAMPLED = 1 };
 enum ledger_kind { LEDGER_HEAP = 0, LEDGER_MMAP = 1, LEDGER_STACK = 2, LEDGER_NKINDS = 3 };
 
 /* header.flags */
-#define LEDGER_F_BYPASSED 0x1u   /* the program's malloc is not ours: bundled or static allocator */
-#define LEDGER_F_FORKED 0x2u     /* the process is a forked child: it inherited blocks not listed here */
-#define LEDGER_F_ATTACHED 0x4u   /* tracking began while the program ran */
-#define LEDGER_F_SINGLE 0x8u     /* no second thread was ever seen */
+#define LEDGER_F_BYPASSED 0x1u /* the program's malloc is not ours: bundled or static allocator */
+#define LEDGER_F_FORKED \
+	0x2u /* the process is a forked child: it inherited blocks not listed here */
+#define LEDGER_F_ATTACHED 0x4u /* tracking began while the program ran */
+#define LEDGER_F_SINGLE 0x8u   /* no second thread was ever seen */
 
 /* Why something is not in the ledger.  Every report prints those that are not zero. */
 enum ledger_loss {
-	LOSS_NESTED,          /* events inside a signal handler that interrupted the tracker */
-	LOSS_LIVE_FULL,       /* blocks that found no room in the live table */
-	LOSS_STACKS_FULL,     /* events whose stack found no room: counted at site 0 */
-	LOSS_DEPTH,           /* stacks cut at LEDGER_MAX_DEPTH (new stacks, not events) */
-	LOSS_NO_CFI,          /* stacks that ended before the outermost frame (new stacks, not events) */
-	LOSS_UNMATCHED_FREE,  /* frees of blocks the ledger does not know (before tracking, or lost) */
-	LOSS_STALE,           /* records replaced: their free was never seen */
+	LOSS_NESTED,      /* events inside a signal handler that interrupted the tracker */
+	LOSS_LIVE_FULL,   /* blocks that found no room in the live table */
+	LOSS_STACKS_FULL, /* events whose stack found no room: counted at site 0 */
+	LOSS_DEPTH,       /* stacks cut at LEDGER_MAX_DEPTH (new stacks, not events) */
+	LOSS_NO_CFI, /* stacks that ended before the outermost frame (new stacks, not events) */
+	LOSS_UNMATCHED_FREE, /* frees of blocks the ledger does not know (before tracking, or lost) */
+	LOSS_STALE,          /* records replaced: their free was never seen */
 	LOSS_MODULES_FULL,
-	LOSS_THREADS_FULL,    /* threads counted under index LEDGER_THREAD_OTHER */
-	LOSS_NO_SPACE,        /* times the file system had no room for the ledger to grow */
-	LOSS_CONTENDED,       /* events dropped because a lock was not to be had in bounded time */
-	LOSS_SIZE_CLAMPED,    /* blocks larger than a record can say */
-	LOSS_INHERITED_FREE,  /* frees of unknown blocks in a forked child */
-	LOSS_BOOTSTRAP,       /* allocations served before the real allocator was known */
+	LOSS_THREADS_FULL,   /* threads counted under index LEDGER_THREAD_OTHER */
+	LOSS_NO_SPACE,       /* times the file system had no room for the ledger to grow */
+	LOSS_CONTENDED,      /* events dropped because a lock was not to be had in bounded time */
+	LOSS_SIZE_CLAMPED,   /* blocks larger than a record can say */
+	LOSS_INHERITED_FREE, /* frees of unknown blocks in a forked child */
+	LOSS_BOOTSTRAP,      /* allocations served before the real allocator was known */
 	LOSS_NLOSSES,
 	LOSS_SLOTS = 32
 };
@@ -120,41 +121,41 @@ struct ledger_header {
 	uint32_t version;
 	uint32_t header_size; /* sizeof(struct ledger_header) */
 	uint64_t file_size;
-	uint32_t state;       /* enum ledger_state */
-	uint32_t flags;       /* LEDGER_F_* */
+	uint32_t state; /* enum ledger_state */
+	uint32_t flags; /* LEDGER_F_* */
 	int32_t pid;
 	int32_t ppid;
 	uint32_t uid;
-	uint32_t exec_seq;        /* 0, 1, ...: how many programs this process ran before this one */
-	uint64_t start_ticks;     /* /proc/PID/stat field 22: tells a reused pid */
-	uint64_t start_mono_ns;   /* CLOCK_MONOTONIC when tracking began */
-	uint64_t start_real_ns;   /* CLOCK_REALTIME at the same moment */
-	uint64_t end_mono_ns;     /* when state became EXITED, else 0 */
+	uint32_t exec_seq;      /* 0, 1, ...: how many programs this process ran before this one */
+	uint64_t start_ticks;   /* /proc/PID/stat field 22: tells a reused pid */
+	uint64_t start_mono_ns; /* CLOCK_MONOTONIC when tracking began */
+	uint64_t start_real_ns; /* CLOCK_REALTIME at the same moment */
+	uint64_t end_mono_ns;   /* when state became EXITED, else 0 */
 	uint8_t boot_id[16];
 	int32_t parent_pid_ledger; /* forked child: pid whose ledger was inherited, else 0 */
 	uint32_t page_size;
-	uint32_t tick_shift;      /* LEDGER_TICK_SHIFT */
-	uint32_t mode;            /* enum ledger_mode in force */
-	uint64_t nperiods;        /* entries of periods[] in use */
+	uint32_t tick_shift;                  /* LEDGER_TICK_SHIFT */
+	uint32_t mode;                        /* enum ledger_mode in force */
+	uint64_t nperiods;                    /* entries of periods[] in use */
 	uint64_t periods[LEDGER_MAX_PERIODS]; /* bytes; a block's record names the one it was sampled with */
 	uint32_t nshards;
 	uint32_t max_sites;
 	struct ledger_section section[LEDGER_NSECTIONS];
-	char exe[256];            /* NUL-terminated, cut if longer */
-	char command[1024];       /* arguments joined by blanks, cut if longer */
-	char allocator[128];      /* path of the module whose malloc is used */
+	char exe[256];       /* NUL-terminated, cut if longer */
+	char command[1024];  /* arguments joined by blanks, cut if longer */
+	char allocator[128]; /* path of the module whose malloc is used */
 
 	/* What changes while running begins on a page of its own. */
 	struct ledger_control control __attribute__((aligned(4096)));
 
 	uint64_t losses[LOSS_SLOTS] __attribute__((aligned(64)));
 	uint64_t nmodules, strings_used, nthreads, nnodes, nsites;
-	uint64_t ndirs;           /* DIR tables in use */
-	uint64_t buckets_used;    /* BUCKETS slots handed out (also those since recycled) */
-	uint64_t npoints;         /* timeline points in use */
+	uint64_t ndirs;        /* DIR tables in use */
+	uint64_t buckets_used; /* BUCKETS slots handed out (also those since recycled) */
+	uint64_t npoints;      /* timeline points in use */
 	uint64_t point_interval_ns;
 	uint64_t unwinds_fast, unwinds_slow; /* how stacks were found: docs/UNWINDING.md */
-	uint64_t private_bytes;   /* tracker memory outside the ledger */
+	uint64_t private_bytes;              /* tracker memory outside the ledger */
 
 	/* Peak of in-use bytes of heap and mappings (estimated, when sampled). */
 	uint64_t peak_bytes;      /* highest total seen */
@@ -167,12 +168,12 @@ struct ledger_header {
 };
 
 struct ledger_module {
-	uint64_t start, end;      /* mapped address range of the whole module */
-	uint64_t bias;            /* what to subtract from an address to get the file's own vaddr */
-	uint64_t path;            /* offset in STRINGS */
-	uint32_t load_seq;        /* order of discovery, from 1 */
-	uint32_t unload_seq;      /* 0 while loaded */
-	uint8_t build_id_len;     /* 0: none found */
+	uint64_t start, end;  /* mapped address range of the whole module */
+	uint64_t bias;        /* what to subtract from an address to get the file's own vaddr */
+	uint64_t path;        /* offset in STRINGS */
+	uint32_t load_seq;    /* order of discovery, from 1 */
+	uint32_t unload_seq;  /* 0 while loaded */
+	uint8_t build_id_len; /* 0: none found */
 	uint8_t build_id[20];
 	uint8_t pad[3];
 	uint64_t dev, inode, mtime_ns; /* of the file when seen; 0 unknown */
@@ -180,9 +181,9 @@ struct ledger_module {
 
 struct ledger_thread {
 	int32_t tid;
-	uint32_t flags;           /* 1: ended */
-	uint32_t born, died;      /* ticks */
-	char name[16];            /* at the last look, NUL-terminated */
+	uint32_t flags;      /* 1: ended */
+	uint32_t born, died; /* ticks */
+	char name[16];       /* at the last look, NUL-terminated */
 	uint64_t pad[4];
 };
 #define LEDGER_MAX_THREADS 16384u
@@ -198,16 +199,16 @@ struct ledger_thread {
 struct ledger_node {
 	uint64_t key;
 	uint32_t parent;
-	uint32_t depth;           /* 1 for an outermost frame */
+	uint32_t depth; /* 1 for an outermost frame */
 };
 #define LEDGER_PC_MASK 0xffffffffffffull
 #define LEDGER_PC_MODULE_SHIFT 48
 
 struct ledger_site {
-	uint32_t node;            /* the stack's leaf in NODES; 0: unknown */
-	uint16_t kind;            /* enum ledger_kind */
-	uint16_t flags;           /* LEDGER_SITE_* */
-	uint32_t born;            /* ticks: first seen */
+	uint32_t node;  /* the stack's leaf in NODES; 0: unknown */
+	uint16_t kind;  /* enum ledger_kind */
+	uint16_t flags; /* LEDGER_SITE_* */
+	uint32_t born;  /* ticks: first seen */
 	uint32_t pad;
 };
 #define LEDGER_SITE_CUT_DEPTH 1u  /* more than LEDGER_MAX_DEPTH frames */
@@ -226,14 +227,14 @@ struct ledger_site {
 struct ledger_counters {
 	uint64_t alloc_count, alloc_bytes; /* count in units of 2^-16 block */
 	uint64_t free_count, free_bytes;
-	uint64_t samples;                  /* records behind alloc_count */
-	uint64_t life[LEDGER_LIFE_NEAR];   /* blocks freed (1/2^16), by lifetime: ledger_life_bucket() */
+	uint64_t samples;                /* records behind alloc_count */
+	uint64_t life[LEDGER_LIFE_NEAR]; /* blocks freed (1/2^16), by lifetime: ledger_life_bucket() */
 };
 
 /* Life goes on here; apart from the above so that a site's common events touch one cache line. */
 struct ledger_tail {
 	uint64_t life[LEDGER_LIFE_BUCKETS - LEDGER_LIFE_NEAR];
-	double var_count, var_bytes;       /* of the allocated estimate; docs/SAMPLING.md */
+	double var_count, var_bytes; /* of the allocated estimate; docs/SAMPLING.md */
 	uint64_t pad;
 };
 #define LEDGER_COUNT_SHIFT 16
@@ -288,12 +289,12 @@ struct ledger_block {
 #define LEDGER_BLOCK_VALID 1ull
 #define LEDGER_BLOCK_MATCH 0xfffull /* valid, kind and page offset: what a look-up compares */
 #define LEDGER_BLOCK_KIND(h) ((unsigned int)((h) >> 1) & 3)
-#define LEDGER_BLOCK_OFFSET(h) ((unsigned int)((h) & 0xff8ull))
+#define LEDGER_BLOCK_OFFSET(h) ((unsigned int)((h)&0xff8ull))
 #define LEDGER_BLOCK_PERIOD(h) ((unsigned int)((h) >> 12) & 63)
 #define LEDGER_BLOCK_THREAD(h) ((unsigned int)((h) >> 18) & 0x3fff)
 #define LEDGER_BLOCK_BIRTH(h) ((uint32_t)((h) >> 32))
 #define LEDGER_BLOCK_SIZE_MASK 0xffffffffffull
-#define LEDGER_BLOCK_SIZE(b) ((b) & LEDGER_BLOCK_SIZE_MASK)
+#define LEDGER_BLOCK_SIZE(b) ((b)&LEDGER_BLOCK_SIZE_MASK)
 #define LEDGER_BLOCK_SITE(b) ((uint32_t)((b) >> 40))
 
 #define LEDGER_DIR_LOCK 1ull

@@ -88,7 +88,8 @@ static void open_ledger(void)
 	if (fd < 0)
 		return;
 	if (fstat(fd, &st) == 0) {
-		void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd,
+		               0);
 
 		if (p != MAP_FAILED) {
 			ledger = p;
@@ -128,8 +129,11 @@ static void describe(const char *who, const uint64_t *pcs, unsigned int n)
 		Dl_info info;
 
 		if (dladdr((void *)(pcs[i] - 1), &info) && info.dli_fname)
-			note(" %s+%#lx(%s)", strrchr(info.dli_fname, '/') ? strrchr(info.dli_fname, '/') + 1 : info.dli_fname,
-			     (unsigned long)(pcs[i] - (uint64_t)info.dli_fbase), info.dli_sname ? info.dli_sname : "?");
+			note(" %s+%#lx(%s)",
+			     strrchr(info.dli_fname, '/') ? strrchr(info.dli_fname, '/') + 1
+			                                  : info.dli_fname,
+			     (unsigned long)(pcs[i] - (uint64_t)info.dli_fbase),
+			     info.dli_sname ? info.dli_sname : "?");
 		else
 			note(" %#lx", (unsigned long)pcs[i]);
 	}
@@ -174,14 +178,16 @@ static __attribute__((noinline)) void compare(void *p)
 		result.unrecorded++;
 		goto out;
 	}
-	for (node = sites[LEDGER_BLOCK_SITE(b->body)].node; node && m < MAX + 8; node = nodes[node].parent)
+	for (node = sites[LEDGER_BLOCK_SITE(b->body)].node; node && m < MAX + 8;
+	     node = nodes[node].parent)
 		ours[m++] = nodes[node].key & LEDGER_PC_MASK;
 	/* ours: the hook here, the target ...; theirs: this function, the hook, the target ... */
 	for (skip = 0; skip < 4 && skip < n && m > 1 && theirs[skip] != ours[1]; skip++)
 		;
 	if (m == MAX && n - skip > m - 1)
 		n = m - 1 + skip; /* both cut at the tracker's depth */
-	same = m > 1 && n - skip == m - 1 && !memcmp(theirs + skip, ours + 1, (m - 1) * sizeof(ours[0]));
+	same = m > 1 && n - skip == m - 1 &&
+	       !memcmp(theirs + skip, ours + 1, (m - 1) * sizeof(ours[0]));
 	result.compared++;
 	result.equal += same;
 	result.frames += m;
@@ -204,13 +210,13 @@ static bool wanted(void *p)
 	return p && hdr && !inside && ++seen % every == 0 && getpid() == owner;
 }
 
-#define CHECK(p)                      \
-	do {                          \
-		if (wanted(p)) {      \
-			inside = 1;   \
-			compare(p);   \
-			inside = 0;   \
-		}                     \
+#define CHECK(p)                    \
+	do {                        \
+		if (wanted(p)) {    \
+			inside = 1; \
+			compare(p); \
+			inside = 0; \
+		}                   \
 	} while (0)
 
 __attribute__((visibility("default"))) void *malloc(size_t n)
@@ -271,7 +277,8 @@ __attribute__((visibility("default"))) int posix_memalign(void **q, size_t a, si
 
 static void __attribute__((constructor)) begin(void)
 {
-	const char *s = getenv("UNWIND_CHECK_EVERY"), *o = getenv("UNWIND_CHECK_OUT"), *m = getenv("UNWIND_CHECK_SHOW");
+	const char *s = getenv("UNWIND_CHECK_EVERY"), *o = getenv("UNWIND_CHECK_OUT"),
+		   *m = getenv("UNWIND_CHECK_SHOW");
 
 	inside = 1;
 	if (!next.malloc)
@@ -294,10 +301,12 @@ static void __attribute__((destructor)) end(void)
 		return;
 	inside = 1;
 	fd = open(out_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	n = snprintf(line, sizeof(line),
-		     "compared %lu equal %lu frames %lu deepest %lu signal %lu cut %lu unrecorded %lu fast %lu slow %lu\n",
-		     result.compared, result.equal, result.frames, result.deepest, result.signals, result.cut,
-		     result.unrecorded, (unsigned long)hdr->unwinds_fast, (unsigned long)hdr->unwinds_slow);
+	n = snprintf(
+		line, sizeof(line),
+		"compared %lu equal %lu frames %lu deepest %lu signal %lu cut %lu unrecorded %lu fast %lu slow %lu\n",
+		result.compared, result.equal, result.frames, result.deepest, result.signals,
+		result.cut, result.unrecorded, (unsigned long)hdr->unwinds_fast,
+		(unsigned long)hdr->unwinds_slow);
 	if (fd >= 0) {
 		if (write(fd, line, (size_t)n) < 0 || write(fd, result.text, result.len) < 0)
 			n = 0;

@@ -217,7 +217,7 @@ struct prof_stacks profile_stacks(const struct profile *p)
 	for (size_t i = 1; i < p->nthreads; i++)
 		running += p->threads[i].died == 0;
 	running = running > firsts ? running - firsts : 0;
-	if (!p->forked && p->nthreads > 1 && s.live > running)
+	if (!p->forked && p->nthreads > 1 && !t.inuse.var_blocks && s.live > running)
 		s.unjoined = s.live - running;
 	return s;
 }

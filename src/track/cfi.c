@@ -563,6 +563,11 @@ static bool step(struct arch_regs *regs, uint64_t lo, uint64_t hi, bool *ret_end
 	return true;
 }
 
+void cfi_forked(void)
+{
+	scratch.lock.word = 0;
+}
+
 bool cfi_step(struct arch_regs *regs, uint64_t lo, uint64_t hi, bool *ret_end, bool *ret_signal)
 {
 	bool r;

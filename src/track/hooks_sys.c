@@ -304,6 +304,24 @@ EXPORT int pthread_join(pthread_t th, void **ret)
 	return r;
 }
 
+/* Variants of join, where the C library has them. */
+#define JOIN_HOOK(name, params, args)                                     \
+	EXPORT int name params                                            \
+	{                                                                 \
+		int r = real.name ? real.name args : ENOSYS;              \
+                                                                          \
+		if (!r)                                                   \
+			child_mark((uint64_t)th, NULL, ENDED | DETACHED); \
+		return r;                                                 \
+	}
+
+JOIN_HOOK(pthread_tryjoin_np, (pthread_t th, void **ret), (th, ret))
+JOIN_HOOK(pthread_timedjoin_np, (pthread_t th, void **ret, const struct timespec *until),
+          (th, ret, until))
+JOIN_HOOK(pthread_clockjoin_np,
+          (pthread_t th, void **ret, clockid_t clock, const struct timespec *until),
+          (th, ret, clock, until))
+
 EXPORT int pthread_detach(pthread_t th)
 {
 	int r = real.pthread_detach(th);

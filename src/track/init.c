@@ -129,6 +129,11 @@ void tracker_forked(void)
 		return;
 	if (forked_child()) {
 		void *old = g.ledger;
+
+		/* What threads of the parent held at the fork, no one will give back. */
+		mem_forked();
+		cfi_forked();
+		children_forked();
 		uint64_t size = g.ledger_size;
 
 		g.ready = false;
@@ -140,7 +145,6 @@ void tracker_forked(void)
 		} else {
 			g.exact = true;
 			sys_munmap(old, size);
-			children_forked();
 			modules_forked();
 			unwind_forked();
 			if (parts_init()) {

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "track/track.h"
@@ -243,6 +244,18 @@ static uint64_t lay_out(struct ledger_header *h, unsigned int scale)
 	return h->file_size;
 }
 
+#define MAX_SCALE 6
+
+/* ulimit -f */
+static uint64_t file_size_limit(void)
+{
+	uint64_t limit[2] = { 0, 0 };
+
+	if (sys6(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)limit, 0, 0))
+		return UINT64_MAX;
+	return limit[0];
+}
+
 static void *section(enum ledger_section_id id)
 {
 	return g.ledger + g.hdr->section[id].offset;
@@ -367,8 +380,10 @@ bool ledger_create(bool forked)
 		say("cannot create the ledger ", g.ledger_path);
 		return false;
 	}
-	for (scale = 0; scale <= 6; scale++) {
-		lay_out(h, scale);
+	for (scale = 0; scale <= MAX_SCALE; scale++) {
+		/* Beyond the limit ftruncate would be a deadly signal, not an error. */
+		if (lay_out(h, scale) > file_size_limit())
+			continue;
 		r = sys_ftruncate((int)fd, h->file_size);
 		if (r)
 			continue;

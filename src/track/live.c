@@ -36,6 +36,7 @@ bool live_init(void)
 {
 	struct ledger_header *h = g.hdr;
 
+	grow_lock.word = 0;
 	memset(&bucket_space, 0, sizeof(bucket_space));
 	memset(free_bucket, 0, sizeof(free_bucket));
 	bucket_space.base = (uint8_t *)g.buckets;

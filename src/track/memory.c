@@ -11,6 +11,13 @@
 static struct lock mem_lock;
 static uint8_t *slab, *slab_end;
 
+void mem_forked(void)
+{
+	/* Another thread of the parent may have held it; the slab it was cutting from stays with it. */
+	mem_lock.word = 0;
+	slab = slab_end = NULL;
+}
+
 bool lock_wait(struct lock *l)
 {
 	uint32_t zero;

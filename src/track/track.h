@@ -202,6 +202,7 @@ void *mem_alloc(size_t size);   /* zeroed, 16-aligned; NULL when the system has 
 void *mem_map(size_t size);     /* whole pages, zeroed, untouched; NULL */
 void *mem_reserve(size_t size); /* the same, not counted: the caller counts what it touches */
 void mem_count(int64_t bytes);
+void mem_forked(void);
 void mem_unmap(void *p, size_t size);
 
 /* ---- options.c ------------------------------------------------------------ */
@@ -291,6 +292,7 @@ enum row_kind {
 	ROW_NOCFI = 6,  /* nothing known: frame-pointer step */
 };
 
+void cfi_forked(void);
 /* Finds the row for the code before return address pc. */
 uint64_t cfi_row(uint64_t pc);
 /* General step over all registers; false when the stack ends or cannot be followed. */

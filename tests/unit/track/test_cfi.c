@@ -107,9 +107,12 @@ static void compare(Dwarf_CFI *cfi, uint64_t pc, uint64_t bias, struct tested *t
 	fp_same = !nfp;
 	fp_saved = at_cfa(fp, nfp, &fp_off);
 	simple = at_cfa(ra, nra, &off) && off == -8 && (fp_same || fp_saved);
-	if (simple && ncfa == 1 && (cfa[0].atom == DW_OP_breg7 || cfa[0].atom == DW_OP_breg6)) {
-		off = (int64_t)cfa[0].number;
-		assert_int_equal(kind, cfa[0].atom == DW_OP_breg7 ? ROW_SP : ROW_FP);
+	if (simple && ncfa == 1 && cfa[0].atom == DW_OP_bregx &&
+	    (cfa[0].number == ARCH_REG_SP || cfa[0].number == ARCH_REG_FP)) {
+		off = (int64_t)cfa[0].number2;
+		if (kind != (cfa[0].number == ARCH_REG_SP ? ROW_SP : ROW_FP))
+			fail_msg("%#lx: row kind %u, cfa is register %lu%+ld, frame pointer at %+ld", pc - bias, kind,
+				 cfa[0].number, off, fp_off);
 	} else if (simple && ncfa > 1 && evaluate(cfa, ncfa, 0x10000, pc, &a) && evaluate(cfa, ncfa, 0x20000, pc, &b) &&
 		   b - a == 0x10000) {
 		off = (int64_t)(a - 0x10000);

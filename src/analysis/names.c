@@ -343,5 +343,13 @@ bool file_is_runtime(const char *path)
 	static const char *const directories[] = { "/usr/include/", "/usr/lib/gcc/",
 		                                   "/usr/lib/llvm", "/rustc/" };
 
+	static const char *const files[] = { "/Objects/obmalloc.c", "/Modules/gcmodule.c" };
+
+	for (size_t i = 0; path && i < ARRAY_SIZE(files); i++) {
+		size_t n = strlen(path), m = strlen(files[i]);
+
+		if (n >= m && !strcmp(path + n - m, files[i]))
+			return true; /* CPython's own allocator */
+	}
 	return path && begins(path, directories, ARRAY_SIZE(directories));
 }

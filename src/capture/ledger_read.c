@@ -515,13 +515,13 @@ static void finish_timeline(struct profile *p)
 	for (size_t i = 0; i < p->npoints; i++)
 		if (p->points[i].inuse >= peak.inuse)
 			return;
-	while (at < p->npoints && p->points[at].time < peak.time)
+	while (at + 1 < p->npoints && p->points[at].time <= peak.time)
 		before = p->points[at++];
 	/* how much had been allocated by then nobody noted: at least what the point before says */
 	peak.alloc_bytes = before.alloc_bytes;
 	peak.alloc_blocks = before.alloc_blocks;
-	if (at < p->npoints)
-		put_point(p, at, &peak);
+	peak.time = peak.time < p->points[at].time ? peak.time : p->points[at].time;
+	put_point(p, at, &peak);
 }
 
 static int read_classes(struct build *b)

@@ -48,6 +48,10 @@ static const struct column meta[] = {
 	COL(struct profile, peak_copy_bytes, COL_U64),
 };
 
+static const struct column merged[] = {
+	COL(struct profile, nmerged, COL_U32),
+};
+
 static const struct column modules[] = {
 	COL(struct prof_module, path, COL_STRING),
 	DELTA(struct prof_module, start, COL_U64),
@@ -144,6 +148,7 @@ const struct layout snapshot_layouts[SNAP_NSECTIONS] = {
 	[SNAP_BLOCKS] = LAYOUT(blocks, struct prof_block),
 	[SNAP_POINTS] = LAYOUT(points, struct prof_point),
 	[SNAP_CLASSES] = LAYOUT(classes, struct prof_class),
+	[SNAP_MERGED] = LAYOUT(merged, struct profile),
 };
 
 static uint64_t fnv(uint64_t h, const void *data, size_t n)

@@ -173,12 +173,12 @@ static void free_metas(struct profile *m, size_t n)
 }
 
 /* The profile's own fields: decoded into one of its own, then moved over. */
-static int get_meta(struct cursor *cur, struct profile *p)
+static int get_own(struct cursor *cur, enum snapshot_section id, struct profile *p)
 {
-	const struct layout *l = &snapshot_layouts[SNAP_META];
+	const struct layout *l = &snapshot_layouts[id];
 	struct profile *m = NULL;
 	size_t n = 0;
-	int r = get_section(cur, SNAP_META, &m, &n);
+	int r = get_section(cur, id, &m, &n);
 
 	if (!r && n != 1)
 		r = -EBADMSG;
@@ -266,7 +266,7 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 {
 	switch (id) {
 	case SNAP_META:
-		return get_meta(cur, p);
+		return get_own(cur, id, p);
 	case SNAP_MODULES:
 		return get_section(cur, id, &p->modules, &p->nmodules);
 	case SNAP_FRAMES:
@@ -289,6 +289,8 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 		return get_section(cur, id, &p->points, &p->npoints);
 	case SNAP_CLASSES:
 		return get_classes(cur, p);
+	case SNAP_MERGED:
+		return get_own(cur, id, p);
 	case SNAP_END:
 	case SNAP_NSECTIONS:
 		break;
@@ -328,8 +330,9 @@ static int decode(struct cursor *cur, struct profile *p)
 				r = get_one(&in, id, p, &parts);
 		}
 	}
+	seen |= 1u << SNAP_MERGED;
 	if (!r && seen != (1u << SNAP_NSECTIONS) - 2)
-		r = -EBADMSG; /* every section is there, if only empty */
+		r = -EBADMSG; /* every other section is there, if only empty */
 	if (!r)
 		r = join_symbols(&parts, p);
 	free_parts(&parts);

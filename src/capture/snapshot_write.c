@@ -180,6 +180,8 @@ static int encode(const struct profile *p, struct buf *raw)
 	put_section(raw, &scratch, SNAP_BLOCKS, p->blocks, p->nblocks);
 	put_section(raw, &scratch, SNAP_POINTS, p->points, p->npoints);
 	put_section(raw, &scratch, SNAP_CLASSES, p->classes, PROF_SIZE_CLASSES);
+	if (p->nmerged)
+		put_section(raw, &scratch, SNAP_MERGED, p, 1);
 	buf_putc(raw, SNAP_END);
 	return raw->failed ? -ENOMEM : 0;
 }

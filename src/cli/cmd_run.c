@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/run.h"
+#include "cli/status_line.h"
 #include "cli/snapshot_name.h"
 
 #include "base/buf.h"
@@ -122,7 +123,7 @@ static int run(const struct run_options *o, char **argv)
 		return status;
 	}
 	watch.dir = dir;
-	watch.progress = o->progress && !o->quiet && cli_terminal(STDERR_FILENO);
+	watch.progress = o->progress && !o->quiet && status_line_possible();
 	err = run_watch_wait(&watch, &end);
 	if (!err)
 		status = exit_status(&end);

@@ -113,6 +113,13 @@ static void emit_totals(const struct summary *s, const struct prof_totals *t)
 		{ "bytes", emit_bytes(p->peak_bytes), false },
 		{ "time_ns", emit_duration(p->peak_time), false },
 	};
+	struct prof_stacks stacks = profile_stacks(p);
+	struct emit_part threads[] = {
+		{ "live", emit_count(stacks.live), false },
+		{ "reserved_bytes", emit_bytes(stacks.reserved), false },
+		{ "unjoined", emit_count(stacks.unjoined), false },
+		{ "created", emit_count(stacks.created), true },
+	};
 
 	emit_object(s->e, "in_use");
 	emit_line(s->e, EMIT_PLAIN, "  in use at the end  % in % blocks", inuse, ARRAY_SIZE(inuse));
@@ -120,11 +127,19 @@ static void emit_totals(const struct summary *s, const struct prof_totals *t)
 	emit_object(s->e, "peak");
 	emit_line(s->e, EMIT_PLAIN,
 	          s->res->nparts > 1 ? "  peak               % (sum of each process's own)"
-	                             : "  peak               % after %",
-	          peak, s->res->nparts > 1 ? 1 : 2);
+	          : p->peak_time     ? "  peak               % after %"
+	                             : "  peak               %, in the first milliseconds",
+	          peak, ARRAY_SIZE(peak));
 	emit_object_end(s->e);
 	emit_object(s->e, "allocated");
 	emit_line(s->e, EMIT_PLAIN, "  allocated          % in % blocks", alloc, ARRAY_SIZE(alloc));
+	emit_object_end(s->e);
+	emit_object(s->e, "thread_stacks");
+	emit_line(s->e, EMIT_PLAIN,
+	          stacks.unjoined ? "  thread stacks      % live, % reserved; % of threads never joined"
+	          : stacks.live   ? "  thread stacks      % live, % reserved"
+	                          : NULL,
+	          threads, ARRAY_SIZE(threads));
 	emit_object_end(s->e);
 	emit_field(s->e, "processes", s->res->nparts > 1 ? "processes        " : NULL,
 	           emit_count(s->res->nparts));
@@ -159,13 +174,14 @@ static struct place *make_places(const struct view *v, enum measure_value value)
 	for (size_t i = 0; i < v->profile->nsites; i++) {
 		const struct prof_site *site = &v->profile->sites[i];
 		const struct prof_value *val = value == MEASURE_PEAK ? &site->peak : &site->inuse;
-		uint32_t node = v->site_node[i];
+		uint32_t node = v->site_node[i], culprit;
 		struct place *pl = &places[v->nlocations];
 
 		if (node == VIEW_DROPPED)
 			continue;
+		culprit = node ? view_culprit(v, node) : 0;
 		if (node)
-			pl = &places[v->nodes[view_culprit(v, node)].location];
+			pl = &places[v->nodes[culprit ? culprit : node].location];
 		pl->bytes += val->bytes;
 		pl->blocks += val->blocks;
 	}

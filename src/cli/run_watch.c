@@ -14,7 +14,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "cli/cli.h"
+#include "cli/status_line.h"
 #include "output/units.h"
 
 #include <errno.h>
@@ -23,7 +23,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <time.h>
 
 #define TICK_MS 1000
@@ -82,7 +81,7 @@ static void cgroup_with_oom_kill(pid_t pid, char *name, size_t size)
 
 struct progress {
 	uint64_t alloc_bytes, ns;
-	bool shown;
+	struct status_line line;
 };
 
 static uint64_t now_ns(void)
@@ -93,37 +92,14 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/*
- * Whether a line may be written now: our process group has the terminal, and the
- * target has not taken it over for itself (an editor or a shell's line editing
- * switches line mode off).
- */
-static bool terminal_is_free(void)
-{
-	struct termios t;
-
-	return tcgetpgrp(STDERR_FILENO) == getpgrp() && tcgetattr(STDERR_FILENO, &t) == 0 &&
-	       (t.c_lflag & ICANON);
-}
-
-static void progress_clear(struct progress *p)
-{
-	if (p->shown && terminal_is_free())
-		fputs("\r\033[K", stderr);
-	p->shown = false;
-}
-
 static void progress_show(struct progress *p, const char *dir)
 {
 	uint64_t inuse = 0, alloc = 0, blocks = 0, sites = 0, ns = now_ns(), rate;
 	struct ledger_entry *entries = NULL;
-	_cleanup_buf_ struct buf line = { 0 }, cut = { 0 };
-	unsigned int width = cli_width(STDERR_FILENO);
+	_cleanup_buf_ struct buf line = { 0 };
 	size_t n = 0, alive = 0;
 	struct seep_error *err;
 
-	if (!terminal_is_free())
-		return;
 	err = ledger_list(dir, &entries, &n);
 	seep_error_free(err);
 	for (size_t i = 0; !err && i < n; i++) {
@@ -154,14 +130,8 @@ static void progress_show(struct progress *p, const char *dir)
 	buf_puts(&line, "/s allocated");
 	if (alive > 1)
 		buf_printf(&line, ", %zu processes", alive);
-	if (line.failed)
-		return;
-	text_cut(&cut, line.data, width - 1, 0);
-	if (cut.failed)
-		return;
-	/* The cursor goes back to the line's start: the target's next line replaces ours. */
-	fprintf(stderr, "\r\033[K%s\r", cut.data);
-	p->shown = true;
+	if (!line.failed)
+		status_line_show(&p->line, line.data);
 }
 
 /* ---- the wait --------------------------------------------------------------------- */
@@ -172,6 +142,7 @@ struct seep_error *run_watch_init(struct run_watch *w)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTSTP);
 	for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
 		sigaddset(&set, forwarded[i]);
 	signal(SIGCHLD, SIG_DFL); /* if it was ignored, the target could not be waited for */
@@ -190,13 +161,29 @@ void run_watch_release(struct run_watch *w)
 	w->signals = -1;
 }
 
-static void forward_signals(const struct run_watch *w)
+/* ^Z: the shell shall find its terminal as it was. */
+static void stop(struct progress *p)
+{
+	sigset_t set;
+
+	status_line_clear(&p->line);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &set, NULL); /* here we stop, until somebody continues us */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void handle_signals(const struct run_watch *w, struct progress *p)
 {
 	struct signalfd_siginfo si;
 
-	while (read(w->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
-		if (si.ssi_signo != SIGCHLD && si.ssi_code != SI_KERNEL)
+	while (read(w->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGTSTP)
+			stop(p);
+		else if (si.ssi_signo != SIGCHLD && si.ssi_code != SI_KERNEL)
 			kill(w->pid, (int)si.ssi_signo);
+	}
 }
 
 /* Whether the target has ended; it stays a zombie, so that /proc still tells of it. */
@@ -222,7 +209,8 @@ static void let_interrupt(const struct run_watch *w)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGQUIT);
-	for (int sig = SIGINT; sig <= SIGQUIT; sig++)
+	sigaddset(&set, SIGTSTP);
+	for (int sig = SIGINT; sig <= SIGTSTP; sig++)
 		if (sigismember(&w->mask, sig))
 			sigdelset(&set, sig);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
@@ -236,14 +224,16 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 		struct pollfd pfd = { .fd = w->signals, .events = POLLIN };
 		int r = poll(&pfd, 1, w->progress ? TICK_MS : -1);
 
-		if (r < 0 && errno != EINTR)
+		if (r < 0 && errno != EINTR) {
+			status_line_clear(&progress.line);
 			return seep_error_new(errno, "cannot wait for process %d", (int)w->pid);
+		}
 		if (r > 0)
-			forward_signals(w);
+			handle_signals(w, &progress);
 		if (r == 0)
 			progress_show(&progress, w->dir);
 	}
-	progress_clear(&progress);
+	status_line_clear(&progress.line);
 	cgroup_with_oom_kill(w->pid, ret_end->cgroup, sizeof(ret_end->cgroup));
 	if (waitpid(w->pid, &ret_end->status, 0) < 0)
 		return seep_error_new(errno, "cannot wait for process %d", (int)w->pid);

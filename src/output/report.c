@@ -319,7 +319,8 @@ static void head_totals(const struct report *r)
 	total_line(r, MEASURE_FREED, &sum, "freed");
 	emit_object(r->e, "peak");
 	emit_line(r->e, EMIT_PLAIN, p->nmerged ? "  peak           % (the sum of each process's own)"
-	                     : "  peak           % after %", peak, ARRAY_SIZE(peak));
+	          : p->peak_time ? "  peak           % after %"
+	                         : "  peak           %, in the first milliseconds", peak, ARRAY_SIZE(peak));
 	emit_object_end(r->e);
 	head_kinds(r);
 	head_stacks(r);

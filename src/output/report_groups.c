@@ -344,16 +344,20 @@ static void kinds_words(const struct report *r, struct buf *b)
 
 	if (r->v->kinds == PROF_MEMORY || r->o->by == GROUP_KIND)
 		return;
+	if (r->v->kinds == PROF_ALL_KINDS) {
+		buf_puts(b, ", of all kinds");
+		return;
+	}
 	for (uint8_t k = 0; k < PROF_NKINDS; k++) {
 		if (!(r->v->kinds & PROF_KIND_BIT(k)))
 			continue;
-		buf_printf(b, "%s%s", r->v->kinds == PROF_ALL_KINDS && !k ? ", " : before,
-		           kind_names[k].words);
+		buf_printf(b, "%s%s", before, kind_names[k].words);
 		before = " and ";
 	}
 }
 
-static void groups_heading(const struct report *r, const struct groups *g)
+/* n: how many groups have a value at all */
+static void groups_heading(const struct report *r, const struct groups *g, size_t n)
 {
 	struct buf all = { 0 }, whole = { 0 }, count = { 0 }, kinds = { 0 };
 	struct emit_value sum = report_measure(r, &g->sum);
@@ -370,12 +374,12 @@ static void groups_heading(const struct report *r, const struct groups *g)
 		emit_value_text(&whole, &v);
 		buf_puts(&whole, " match the filter");
 	}
-	unit_count(&count, g->n);
+	unit_count(&count, n);
 	kinds_words(r, &kinds);
 	emit_heading(r->e, "%s by %s%s: %s%s%s, %s %s%s", value_titles[m.value],
 	             tables[r->o->by].word, kinds.data ? kinds.data : "", all.data ? all.data : "", m.blocks ? " blocks" : "",
 	             whole.data ? whole.data : "", count.data ? count.data : "",
-	             tables[r->o->by].word, g->n == 1 ? "" : "s");
+	             tables[r->o->by].word, n == 1 ? "" : "s");
 	buf_release(&all);
 	buf_release(&whole);
 	buf_release(&count);
@@ -427,7 +431,7 @@ struct seep_error *report_groups(struct report *r, const struct groups *g)
 		take_stacks(r, g, shown);
 		report_frames(r);
 	}
-	groups_heading(r, g);
+	groups_heading(r, g, shown + left);
 	emit_blank(r->e);
 	if (!shown && g->n == 0)
 		emit_text(r->e, EMIT_PLAIN, 2,

@@ -255,8 +255,9 @@ static void sparkline(const struct report *r)
 	emit_blank(r->e);
 	emit_line(r->e, EMIT_PLAIN, "  %",
 	          (struct emit_part[]){ { NULL, emit_string(line.data), false } }, 1);
-	emit_text(r->e, EMIT_DIM, 2, "%s to %s; highest %s, at the end %s", from.data, to.data,
-	          most.data, now.data);
+	emit_text(r->e, EMIT_DIM, 2, "%s to %s; highest %s, at the end %s%s", from.data, to.data,
+	          most.data, now.data,
+	          r->p->nmerged ? "; a process holds nothing any more once it has ended" : "");
 	buf_release(&line);
 	buf_release(&from);
 	buf_release(&to);
@@ -269,7 +270,8 @@ void report_timeline(const struct report *r)
 	const struct profile *p = r->p;
 
 	if (emit_is_text(r->e)) {
-		if (p->npoints > 2 && p->points[p->npoints - 1].time > p->points[0].time)
+		/* between a few points there is no course to be seen */
+		if (p->npoints > 4 && p->points[p->npoints - 1].time > p->points[0].time)
 			sparkline(r);
 		return;
 	}

@@ -15,48 +15,62 @@
 
 _Static_assert(PROF_NLOSSES == LOSS_SLOTS, "one list of losses");
 
-/* What each loss means; the count comes before the words. */
-static const struct {
-	const char *key, *words;
+/*
+ * What each loss means, as a sentence that begins with the count: what there is one or several
+ * of, with its verb in both numbers, then the rest of the sentence.
+ */
+static const struct loss_words {
+	const char *key, *one, *many, *rest;
 } losses[PROF_NLOSSES] = {
-	[LOSS_NESTED] = { "nested",
-	                  "allocations or frees inside a signal handler that interrupted the tracker were "
-	                  "not recorded" },
-	[LOSS_LIVE_FULL] = { "live_full",
-	                     "blocks found no room in the table of live blocks: in use is too low by them" },
-	[LOSS_STACKS_FULL] = { "stacks_full",
-	                       "events found no room for their stack and are counted under "
-	                       "\"stack unknown\"" },
-	[LOSS_DEPTH] = { "depth",
-	                 "stacks were deeper than the tracker follows (512 frames): their outermost frames "
-	                 "are missing" },
-	[LOSS_NO_CFI] = { "no_cfi",
-	                  "stacks end early, in code that says nothing about its frames (no unwind tables): "
-	                  "their outermost frames are missing" },
-	[LOSS_UNMATCHED_FREE] = { "unmatched_free",
-	                          "frees were of blocks the tracker does not know (allocated before it "
-	                          "started, or lost): they change no number" },
-	[LOSS_STALE] = { "stale",
-	                 "blocks were replaced by a new one at the same address although their free was never "
-	                 "seen: it was counted at that moment" },
-	[LOSS_MODULES_FULL] = { "modules_full",
-	                        "libraries found no room in the list of modules: their frames have no "
-	                        "names" },
-	[LOSS_THREADS_FULL] = { "threads_full",
-	                        "threads found no room in the list of threads and are counted together" },
-	[LOSS_NO_SPACE] = { "no_space",
-	                    "times the file system of the ledger was full: what was to be recorded then is "
-	                    "missing" },
-	[LOSS_CONTENDED] = { "contended",
-	                     "events were dropped rather than let the program wait for the tracker" },
-	[LOSS_SIZE_CLAMPED] = { "size_clamped",
-	                        "blocks were larger than a record can say: in use is too low by the rest" },
-	[LOSS_INHERITED_FREE] = { "inherited_free",
-	                          "frees in this forked process were of blocks it inherited from its "
-	                          "parent: they change no number" },
-	[LOSS_BOOTSTRAP] = { "bootstrap",
-	                     "allocations were made before the real allocator was known and are not "
-	                     "counted" },
+	[LOSS_NESTED] = { "nested", "allocation or free was", "allocations or frees were",
+	                  "made inside a signal handler that interrupted the tracker, and not recorded." },
+	[LOSS_LIVE_FULL] = { "live_full", "block", "blocks",
+	                     "found no room in the table of live blocks: in use is too low by that." },
+	[LOSS_STACKS_FULL] = { "stacks_full", "event", "events",
+	                       "found no room for a stack: counted under \"stack unknown\"." },
+	[LOSS_DEPTH] = { "depth", "stack was", "stacks were",
+	                 "deeper than the tracker follows (512 frames): the outermost frames are missing." },
+	[LOSS_NO_CFI] = { "no_cfi", "stack ends", "stacks end",
+	                  "early, in code that says nothing about its frames (no unwind tables): the "
+	                  "outermost frames are missing." },
+	[LOSS_UNMATCHED_FREE] = { "unmatched_free", "free was", "frees were",
+	                          "of blocks the tracker does not know (allocated before it started, or "
+	                          "lost). That changes no number." },
+	[LOSS_STALE] = { "stale", "block was", "blocks were",
+	                 "replaced by a new one at the same address, and the free never seen: counted as freed at "
+	                 "that moment." },
+	[LOSS_MODULES_FULL] = { "modules_full", "library", "libraries",
+	                        "found no room in the list of modules: frames there have no names." },
+	[LOSS_THREADS_FULL] = { "threads_full", "thread", "threads",
+	                        "found no room in the list of threads: counted together with others." },
+	[LOSS_NO_SPACE] = { "no_space", "time", "times",
+	                    "the file system of the ledger was full: what was to be recorded then is missing." },
+	[LOSS_CONTENDED] = { "contended", "event was", "events were",
+	                     "dropped rather than let the program wait for the tracker." },
+	[LOSS_SIZE_CLAMPED] = { "size_clamped", "block was", "blocks were",
+	                        "larger than a record can say: in use is too low by the rest." },
+	[LOSS_INHERITED_FREE] = { "inherited_free", "free", "frees",
+	                          "in a forked process concerned blocks inherited from its parent. That "
+	                          "changes no number." },
+	[LOSS_BOOTSTRAP] = { "bootstrap", "allocation was", "allocations were",
+	                     "made before the real allocator was known, and not counted." },
+};
+
+static const struct loss_words torn_words = {
+	"torn", "record was", "records were",
+	"being written, or damaged, when the ledger was read: left out."
+};
+static const struct loss_words other_words = {
+	"other", "event was", "events were", "lost for reasons this version of seep does not know."
+};
+static const struct loss_words unknown_words = {
+	"stack_unknown", "allocated block has", "allocated blocks have", "no known stack."
+};
+static const struct loss_words depth_words = {
+	"stacks_cut_depth", "site has", "sites have", "a stack deeper than was followed."
+};
+static const struct loss_words no_cfi_words = {
+	"stacks_cut_no_cfi", "site has", "sites have", "a stack without its outermost frames."
 };
 
 struct notes {
@@ -93,6 +107,16 @@ static void note(struct notes *n, const char *code, uint64_t count, const char *
 	n->any = true;
 }
 
+static void note_loss(struct notes *n, uint64_t count, const struct loss_words *w)
+{
+	struct buf words = { 0 };
+
+	buf_printf(&words, "%s %s", count == 1 ? w->one : w->many, w->rest);
+	if (count)
+		note(n, w->key, count, words.data ? words.data : w->rest);
+	buf_release(&words);
+}
+
 static void note_losses(struct notes *n)
 {
 	const struct prof_losses *l = &n->r->p->losses;
@@ -100,16 +124,12 @@ static void note_losses(struct notes *n)
 
 	for (size_t i = 0; i < PROF_NLOSSES; i++) {
 		if (l->count[i] && losses[i].key)
-			note(n, losses[i].key, l->count[i], losses[i].words);
+			note_loss(n, l->count[i], &losses[i]);
 		else if (__builtin_add_overflow(other, l->count[i], &other))
 			other = UINT64_MAX;
 	}
-	if (other)
-		note(n, "other", other,
-		     "events were lost for reasons this version of seep does not know");
-	if (l->torn)
-		note(n, "torn", l->torn,
-		     "records were being written, or were damaged, when the ledger was read: they are left out");
+	note_loss(n, other, &other_words);
+	note_loss(n, l->torn, &torn_words);
 }
 
 static void note_stacks(struct notes *n)
@@ -117,7 +137,6 @@ static void note_stacks(struct notes *n)
 	const struct profile *p = n->r->p;
 	struct prof_value unknown = { 0 };
 	uint64_t depth = 0, no_cfi = 0;
-	struct buf words = { 0 };
 
 	for (size_t i = 0; i < p->nsites; i++) {
 		const struct prof_site *s = &p->sites[i];
@@ -127,19 +146,12 @@ static void note_stacks(struct notes *n)
 		if (!s->stack)
 			prof_value_add(&unknown, &s->alloc);
 	}
-	if (unknown.blocks) {
-		buf_puts(&words, "allocated blocks (");
-		unit_bytes(&words, unknown.bytes);
-		buf_puts(&words, ") have no known stack");
-		note(n, "stack_unknown", unknown.blocks, words.data ? words.data : "");
-	}
+	note_loss(n, unknown.blocks, &unknown_words);
 	/* the loss counters tell the same of the whole run; sites tell it of what this profile holds */
-	if (depth && !p->losses.count[LOSS_DEPTH])
-		note(n, "stacks_cut_depth", depth, "sites have a stack deeper than was followed");
-	if (no_cfi && !p->losses.count[LOSS_NO_CFI])
-		note(n, "stacks_cut_no_cfi", no_cfi,
-		     "sites have a stack without its outermost frames");
-	buf_release(&words);
+	if (!p->losses.count[LOSS_DEPTH])
+		note_loss(n, depth, &depth_words);
+	if (!p->losses.count[LOSS_NO_CFI])
+		note_loss(n, no_cfi, &no_cfi_words);
 }
 
 static void note_capture(struct notes *n)
@@ -148,18 +160,20 @@ static void note_capture(struct notes *n)
 
 	if (p->bypassed && !emit_is_text(n->r->e)) /* in text the head has said so already */
 		note(n, "bypassed", 0,
-		     "the program has a malloc of its own (static or bundled): preloading does not see what "
-		     "is allocated through it");
+		     "The program has a malloc of its own (static or bundled): preloading does not see what "
+		     "is allocated through it.");
 	if (p->attached)
 		note(n, "attached", 0,
-		     "tracking began while the program ran: blocks from before are not in it");
+		     "Tracking began while the program ran: blocks from before are not in it.");
 	if (p->forked)
 		note(n, "forked", 0,
-		     "this is a forked process: blocks inherited from its parent are not in it");
+		     "This is a forked process: blocks inherited from its parent are not in it.");
 	if (p->killed)
 		note(n, "killed", 0,
-		     "the process was killed: the ledger shows its last moment, up to the events then in "
-		     "flight");
+		     p->nmerged ? "Some of the processes were killed: their ledgers show the last moment, up to the "
+				  "events then in flight."
+			   : "The process was killed: the ledger shows its last moment, up to the events then "
+				  "in flight.");
 }
 
 /* The copy of what each site held at the peak is taken now and then; say so when it is of another moment. */
@@ -171,11 +185,12 @@ static void note_peak(struct notes *n)
 	if (n->r->o->measure.value != MEASURE_PEAK ||
 	    p->peak_copy_bytes >= p->peak_bytes - p->peak_bytes / 50)
 		return;
-	buf_puts(&words, "at the peak ");
+	buf_puts(&words, "At the peak ");
 	unit_bytes(&words, p->peak_bytes);
 	buf_puts(&words,
 	         " were in use; which site held how much is known of an earlier moment, with ");
 	unit_bytes(&words, p->peak_copy_bytes);
+	buf_putc(&words, '.');
 	note(n, "peak_composition", 0, words.data ? words.data : "");
 	buf_release(&words);
 }

@@ -50,6 +50,12 @@ static void set(struct state *s, uint64_t reg, enum rule rule, int64_t val)
 	}
 }
 
+/* n units of the CIE's data alignment; in tables that make no sense it wraps around. */
+static int64_t scaled(const struct fde *f, uint64_t n)
+{
+	return (int64_t)(n * (uint64_t)f->data_align);
+}
+
 static struct in block(struct in *in)
 {
 	uint64_t n = in_uleb(in);
@@ -84,7 +90,7 @@ static bool run(struct in in, const struct fde *f, uint64_t pc, const struct sta
 				return true;
 			continue;
 		case 2:
-			set(s, op & 63, AT_CFA, (int64_t)in_uleb(&in) * f->data_align);
+			set(s, op & 63, AT_CFA, scaled(f, in_uleb(&in)));
 			continue;
 		case 3:
 			reg = op & 63;
@@ -112,7 +118,7 @@ static bool run(struct in in, const struct fde *f, uint64_t pc, const struct sta
 			break;
 		case 0x05: /* offset_extended */
 			reg = in_uleb(&in);
-			set(s, reg, AT_CFA, (int64_t)in_uleb(&in) * f->data_align);
+			set(s, reg, AT_CFA, scaled(f, in_uleb(&in)));
 			break;
 		case 0x06: /* restore_extended */
 			reg = in_uleb(&in);
@@ -169,30 +175,30 @@ static bool run(struct in in, const struct fde *f, uint64_t pc, const struct sta
 			break;
 		case 0x11: /* offset_extended_sf */
 			reg = in_uleb(&in);
-			set(s, reg, AT_CFA, in_sleb(&in) * f->data_align);
+			set(s, reg, AT_CFA, scaled(f, (uint64_t)in_sleb(&in)));
 			break;
 		case 0x12: /* def_cfa_sf */
 			s->cfa_reg = (unsigned int)in_uleb(&in);
-			s->cfa_off = in_sleb(&in) * f->data_align;
+			s->cfa_off = scaled(f, (uint64_t)in_sleb(&in));
 			s->cfa_is_expr = false;
 			break;
 		case 0x13: /* def_cfa_offset_sf */
-			s->cfa_off = in_sleb(&in) * f->data_align;
+			s->cfa_off = scaled(f, (uint64_t)in_sleb(&in));
 			break;
 		case 0x14: /* val_offset, val_offset_sf */
 			reg = in_uleb(&in);
-			set(s, reg, VAL_CFA, (int64_t)in_uleb(&in) * f->data_align);
+			set(s, reg, VAL_CFA, scaled(f, in_uleb(&in)));
 			break;
 		case 0x15:
 			reg = in_uleb(&in);
-			set(s, reg, VAL_CFA, in_sleb(&in) * f->data_align);
+			set(s, reg, VAL_CFA, scaled(f, (uint64_t)in_sleb(&in)));
 			break;
 		case 0x2e: /* GNU_args_size */
 			in_uleb(&in);
 			break;
 		case 0x2f: /* GNU_negative_offset_extended */
 			reg = in_uleb(&in);
-			set(s, reg, AT_CFA, -(int64_t)in_uleb(&in) * f->data_align);
+			set(s, reg, AT_CFA, scaled(f, 0 - in_uleb(&in)));
 			break;
 		default:
 			return false;
@@ -444,8 +450,8 @@ static uint64_t make_row(uint64_t pc)
 		return row_pack(pc, ROW_SLOW, 0, 0);
 	if (s->rule[ARCH_REG_FP] == AT_CFA) {
 		/* Above the frame's lowest address, so that the read is inside the stack. */
-		if (s->val[ARCH_REG_FP] >= 0 || -s->val[ARCH_REG_FP] > (int64_t)ROW_MAX_FP ||
-		    -s->val[ARCH_REG_FP] > off || (s->val[ARCH_REG_FP] & 7))
+		if (s->val[ARCH_REG_FP] >= 0 || s->val[ARCH_REG_FP] < -(int64_t)ROW_MAX_FP ||
+		    s->val[ARCH_REG_FP] < -off || (s->val[ARCH_REG_FP] & 7))
 			return row_pack(pc, ROW_SLOW, 0, 0);
 		fp = (uint64_t)-s->val[ARCH_REG_FP];
 	} else if (s->rule[ARCH_REG_FP] != SAME && s->rule[ARCH_REG_FP] != UNDEFINED) {

@@ -4,7 +4,6 @@
  * frame, and malloc's hook does the work; where the allocator implements them itself
  * (real.c: cxx_direct), they are events.
  */
-#include <dlfcn.h>
 #include <stdlib.h>
 
 #include "track/hooks.h"
@@ -12,9 +11,9 @@
 /* ---- a C++ library that came late ------------------------------------------------------- */
 
 /*
- * A C program may load C++ plugins: then the C++ library is in no scope that RTLD_NEXT searches, yet
- * our operator new, being preloaded, is the one they find.  So the library is asked by name; and
- * should there be none (operators linked into the plugin would not come here), malloc serves.
+ * A C program may load C++ plugins: then the C++ library is not there when the tracker begins, yet our
+ * operator new, being preloaded, is the one they find.  So it is looked for again at the first call; and
+ * should there be none, malloc serves.
  */
 static void *fallback_new(size_t n)
 {
@@ -34,21 +33,6 @@ static void fallback_delete(void *p)
 	free(p);
 }
 
-static void *library_symbol(const char *name)
-{
-	static const char *const libraries[] = { "libstdc++.so.6", "libc++.so.1" };
-
-	for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
-		/* The handle is kept: the library must not go while we jump into it. */
-		void *handle = dlopen(libraries[i], RTLD_LAZY | RTLD_NOLOAD);
-		void *p = handle ? dlsym(handle, name) : NULL;
-
-		if (p)
-			return p;
-	}
-	return NULL;
-}
-
 /* What fallback a mangled name needs: _Zn.. allocates, _Zd.. frees, ..St11align_val_t.. is aligned. */
 static void *fallback_for(const char *name)
 {
@@ -62,13 +46,10 @@ static void *fallback_for(const char *name)
 
 static COLD void resolve_late(void **slot, const char *name)
 {
-	struct thread *t = enter(); /* what the loader allocates for this is not the target's */
-	void *p = library_symbol(name);
+	const char *module;
+	void *p = symbol_next(name, &module);
 
-	dlerror();
 	store_release(slot, p ? p : fallback_for(name));
-	if (t)
-		leave(t);
 }
 
 #define RESOLVED(name)                                            \

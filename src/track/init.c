@@ -3,7 +3,7 @@
  * When tracking begins and how it goes on in children.
  *
  * The first event sets everything up, whichever comes first: the loader's own allocation before any
- * constructor has run, or this library's constructor.  Meanwhile events (our own dlsym's, other
+ * constructor has run, or this library's constructor.  Meanwhile events (the set-up's own, other
  * threads') pass through to the real functions, or to the bootstrap arena while those are unknown.
  *
  * A forked child gets a ledger of its own at its first event; its parent's stays the parent's.  exec

@@ -191,9 +191,9 @@ out:
 static bool thread_dead_already(int tid)
 {
 	/* The main thread's state may be made anew too; only a thread whose entry says so is late. */
-	for (uint64_t i = g.hdr->nthreads, k = 0; i-- > 1 && k < 64; k++)
+	for (uint64_t i = load_acquire(&g.hdr->nthreads), k = 0; i-- > 1 && k < 64; k++)
 		if (g.threads[i].tid == tid)
-			return g.threads[i].flags & 1;
+			return load_acquire(&g.threads[i].flags) & 1;
 	return false;
 }
 

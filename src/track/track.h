@@ -369,6 +369,9 @@ struct real {
 #undef HOOK
 #undef HOOK_OPT
 extern struct real real __attribute__((visibility("hidden")));
+/* symbols.c.  The function of that name in the modules behind us, in load order; *ret_module its path. */
+void *symbol_next(const char *name, const char **ret_module);
+bool symbol_before_us(const char *name); /* a module in front of us defines it */
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
 extern bool cxx_direct; /* operator new and delete do not go through malloc: they are events themselves */

@@ -4,7 +4,7 @@ was not recorded is counted."""
 import os
 import subprocess
 
-from harness import Skip, case, check, check_equal, main, need_root
+from harness import Skip, case, check, check_equal, main, need_root, need_target
 
 
 def tiny_tmpfs(w, size):
@@ -56,6 +56,26 @@ def a_file_system_that_fills_up_while_running(w):
     check(files, 'a ledger was begun')
     report = w.report(os.path.join(folder, files[0]))
     check(sum(report.losses.values()) > 0, 'losses are reported', report.losses)
+
+
+@case
+def limits_of_the_shell(w):
+    """ulimit -f (beyond it, growing a file is a deadly signal) and ulimit -v (the ledger is mapped whole)."""
+    folder = w.file('limited')
+    for kind, kilobytes, recorded in (('f', 100, False), ('f', 4 << 20, True), ('v', 4 << 20, True),
+                                      ('v', 100 << 10, False)):
+        os.mkdir(folder, 0o700)
+        run = w.preload('/bin/sh', '-c', 'ulimit -%s %d && exec "$0"' % (kind, kilobytes),
+                        need_target('malloc_free_exact'), options='dir=' + folder)
+        check_equal(run.status, 0, 'under ulimit -%s %d %s' % (kind, kilobytes, run.describe()))
+        check(run.truth()['sites'], 'the target does what it does')
+        names = sorted(os.listdir(folder))
+        ours = [n for n in names if n.startswith('%d.' % run.pid)]
+        # The shell's own ledger is the first; under a limit it set itself, its program's is the second.
+        check_equal(len(ours), 2 if recorded else 1, 'ledgers under ulimit -%s %d' % (kind, kilobytes))
+        for name in names:
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
 
 
 @case

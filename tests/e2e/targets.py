@@ -46,6 +46,17 @@ exact('noreturn_tail', status=4)
 
 
 @case
+def own_malloc(w):
+    """An allocator linked into the program: its blocks are not seen, and that is said; it is not disturbed."""
+    run = w.preload('own_malloc')
+    check_equal(run.status, 0, 'status %s' % run.describe())
+    report = w.report(w.ledger(run.pid))
+    check(report.bypassed, 'the report says that the program has its own allocator')
+    check_equal(report.totals('heap').allocs, 0, 'heap blocks seen')
+    check(report.totals('mmap').alloc_bytes >= 5 << 20, 'its mappings are seen', report.totals('mmap'))
+
+
+@case
 def signal_storm(w):
     """A handler that maps memory wherever it hits: nothing hangs, and what is missed is counted."""
     run = w.preload('signal_storm', '300')
@@ -75,10 +86,20 @@ def mappings_bytes_in_use(w):
 def thread_stacks_in_use(w):
     run = w.preload('stack_threads')
     check_equal(run.status, 0, 'status %s' % run.describe())
-    values = w.report(w.ledger(run.pid)).values('start_thread_here', 'stack')
+    report = w.report(w.ledger(run.pid))
+    values = report.values('start_thread_here', 'stack')
     check_equal(values.inuse, 4, 'thread stacks in use')
     # A stack is what was asked for, and its guard page where the tracker counts the whole mapping.
     check(4 << 20 <= values.inuse_bytes <= (4 << 20) + 4 * 65536, values.inuse_bytes)
+    # They are reserved address space: no total, size class or peak counts them.
+    stacks, totals = report.data['totals']['thread_stacks'], report.data['totals']
+    check_equal((stacks['live'], stacks['created'], stacks['unjoined']), (4, 6, 0), 'thread stacks')
+    check_equal(stacks['reserved_bytes'], values.inuse_bytes, 'reserved')
+    for what in ('in_use', 'allocated', 'peak'):
+        check(totals[what]['bytes'] < 1 << 20, what, totals[what])
+    check(sum(c['allocated_bytes'] for c in report.data['size_classes']) < 1 << 20, 'size classes')
+    usual = w.seep('report', '--json', w.ledger(run.pid))
+    check('"kind": "stack", "samples"' not in usual.stdout, 'no stack among the sites unless asked for')
 
 
 def other_allocator(name):

@@ -207,6 +207,7 @@ static const char *meta_difference(const struct profile *a, const struct profile
 	SAME(attached);
 	SAME(live);
 	SAME(killed);
+	SAME(nmerged);
 	SAME(execed);
 	SAME(start_real_ns);
 	SAME(duration_ns);

@@ -236,11 +236,14 @@ static void reads_classes_and_timeline(void **state)
 	assert_int_equal(p->classes[c].freed.bytes, 50 * 24);
 	/* 24..31 is one class; the live blocks of it are those of the sizes 24 to 31. */
 	assert_int_equal(p->classes[c].alloc.blocks, 50 + 8);
-	assert_int_equal(p->npoints, 10);
+	assert_int_equal(p->npoints, 11); /* those of the ledger, and the end */
 	assert_int_equal(p->points[9].time, 9000000);
 	assert_int_equal(p->points[9].inuse, 900);
 	assert_int_equal(p->points[9].alloc_bytes, 1800);
 	assert_int_equal(p->points[9].alloc_blocks, 27);
+	assert_int_equal(p->points[10].time, p->duration_ns);
+	assert_int_equal(p->points[10].inuse, profile_totals_of(p, PROF_MEMORY).inuse.bytes);
+	assert_int_equal(p->points[10].alloc_bytes, profile_totals_of(p, PROF_MEMORY).alloc.bytes);
 	profile_free(p);
 	maker_free(m);
 }
@@ -268,6 +271,10 @@ static void reads_peak_copy(void **state)
 	assert_int_equal(p->peak_copy_bytes, 50070000);
 	assert_int_equal(p->peak_bytes, 50080000);
 	assert_int_equal(p->peak_time, 123);
+	/* the timeline has the peak, right behind its first point */
+	assert_int_equal(p->npoints, 12);
+	assert_int_equal(p->points[1].time, 123);
+	assert_int_equal(p->points[1].inuse, 50080000);
 	profile_free(p);
 	/* A copy smaller than what is in use now is old. */
 	peak[1].bytes = 5;

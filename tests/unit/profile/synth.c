@@ -101,6 +101,8 @@ uint32_t synth_site(struct profile *p, uint32_t stack, uint8_t kind, uint64_t si
 	s->born = 1000000000;
 	s->oldest = allocated > freed ? 2000000000 : UINT64_MAX;
 	s->life[4] = freed;
+	if (kind == PROF_STACK) /* as the tracker: at its site only */
+		return (uint32_t)p->nsites - 1;
 	prof_value_add(&c->alloc, &s->alloc);
 	prof_value_add(&c->freed, &s->freed);
 	p->peak_bytes += s->peak.bytes;

@@ -46,6 +46,36 @@ static void totals_add_up(void **state)
 	assert_int_equal(map.inuse.bytes, 65536);
 	assert_int_equal(heap.inuse.bytes + map.inuse.bytes, all.inuse.bytes);
 	assert_int_equal(stack.alloc.blocks, 0);
+	synth_site(p, 1, PROF_STACK, 8 << 20, 3, 1);
+	assert_int_equal(profile_totals_of(p, PROF_MEMORY).inuse.bytes, all.inuse.bytes);
+	assert_int_equal(profile_totals_of(p, PROF_ALL_KINDS).inuse.bytes,
+	                 all.inuse.bytes + (16 << 20));
+	assert_int_equal(profile_totals(p, -1).inuse.bytes, all.inuse.bytes + (16 << 20));
+}
+
+static void stacks_of_ended_threads_are_told_apart(void **state)
+{
+	_cleanup_profile_ struct profile *p = synth_new("x");
+	struct prof_stacks s = profile_stacks(p);
+	uint32_t first, a, b;
+
+	assert_int_equal(s.created + s.live + s.reserved + s.unjoined, 0);
+	first = synth_thread(p, 1, "first");
+	a = synth_thread(p, 2, "a");
+	b = synth_thread(p, 3, "b");
+	synth_site(p, 0, PROF_STACK, 8 << 20, 5, 3);
+	s = profile_stacks(p);
+	assert_int_equal(s.created, 5);
+	assert_int_equal(s.live, 2);
+	assert_int_equal(s.reserved, 16 << 20);
+	assert_int_equal(s.unjoined, 0);
+	p->threads[a].died = 5;
+	assert_int_equal(profile_stacks(p).unjoined, 1);
+	p->threads[b].died = 5;
+	assert_int_equal(profile_stacks(p).unjoined, 2);
+	p->forked = true; /* then nobody knows whose the stacks are */
+	assert_int_equal(profile_stacks(p).unjoined, 0);
+	assert_int_equal(first, 1);
 }
 
 static void sums_saturate(void **state)
@@ -322,7 +352,7 @@ static void timelines_add_as_steps(void **state)
 	_cleanup_profile_ struct profile *out = NULL;
 	static const struct prof_point want[] = {
 		{ 0, 100, 100, 6 },   { 10, 200, 200, 12 }, { 15, 250, 260, 15 },
-		{ 20, 350, 360, 21 }, { 25, 320, 380, 23 }, { 40, 300, 380, 23 },
+		{ 20, 350, 360, 21 }, { 25, 320, 380, 23 }, { 41, 300, 380, 23 },
 	};
 
 	a->live = true;
@@ -341,6 +371,30 @@ static void timelines_add_as_steps(void **state)
 		assert_int_equal(out->points[i].inuse, want[i].inuse);
 		assert_int_equal(out->points[i].alloc_bytes, want[i].alloc_bytes);
 		assert_int_equal(out->points[i].alloc_blocks, want[i].alloc_blocks);
+	}
+}
+
+/* Ended processes: each counts up to its own end, the one that ends last to the end of all. */
+static void timelines_end_with_what_still_lived(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_new("a");
+	_cleanup_profile_ struct profile *b = synth_new("b");
+	_cleanup_profile_ struct profile *out = NULL;
+	static const struct prof_point want[] = {
+		{ 0, 107, 0, 0 }, { 10, 142, 0, 0 }, { 11, 102, 0, 0 }, { 30, 109, 0, 0 },
+	};
+
+	a->duration_ns = 30;
+	synth_point(a, 0, 102, 1);
+	synth_point(a, 30, 109, 1);
+	b->duration_ns = 10;
+	synth_point(b, 0, 5, 1);
+	synth_point(b, 10, 40, 1); /* its last value is there for its last moment */
+	out = merge2(a, b);
+	assert_int_equal(out->npoints, ARRAY_SIZE(want));
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_int_equal(out->points[i].time, want[i].time);
+		assert_int_equal(out->points[i].inuse, want[i].inuse);
 	}
 }
 
@@ -383,6 +437,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(new_profile_is_sound),
 		cmocka_unit_test(totals_add_up),
+		cmocka_unit_test(stacks_of_ended_threads_are_told_apart),
 		cmocka_unit_test(sums_saturate),
 		cmocka_unit_test(damage_is_found),
 		cmocka_unit_test(merging_one_changes_nothing),
@@ -391,6 +446,7 @@ int main(void)
 		cmocka_unit_test(kinds_and_stacks_stay_apart),
 		cmocka_unit_test(variances_and_losses_add),
 		cmocka_unit_test(timelines_add_as_steps),
+		cmocka_unit_test(timelines_end_with_what_still_lived),
 		cmocka_unit_test(long_timelines_keep_their_peak),
 		cmocka_unit_test(unsound_input_is_refused),
 	};

@@ -25,7 +25,8 @@ bool module_is_tracker(const char *path);     /* libseep.so */
 /* libc, libstdc++, std::…, xmalloc, PyObject_Malloc…: in the program's service, not where to look first. */
 bool name_is_runtime(const char *function);
 bool module_is_runtime(const char *path);
-bool file_is_runtime(const char *path); /* a header of the system, inlined; an interpreter's allocator; NULL: false */
+bool file_is_runtime(
+	const char *path); /* a header of the system, inlined; an interpreter's allocator; NULL: false */
 
 const char *path_base(const char *path); /* after the last slash */
 

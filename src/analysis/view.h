@@ -28,7 +28,7 @@ struct seep_error;
 struct view_options {
 	const char *const *focus, *const *ignore, *const *hide;
 	size_t nfocus, nignore, nhide;
-	bool no_fold; /* show the allocator's own frames too */
+	bool no_fold;       /* show the allocator's own frames too */
 	unsigned int kinds; /* set of PROF_KIND_BIT; 0: PROF_MEMORY, heap and mappings */
 };
 
@@ -67,8 +67,8 @@ struct view {
 	struct view_node *nodes;
 	uint32_t *site_node; /* per site: its leaf node; 0: stack unknown; or VIEW_DROPPED */
 	size_t nlocations, nfunctions, nnodes;
-	size_t dropped; /* sites left out by focus and ignore */
-	bool filtered;  /* focus or ignore given */
+	size_t dropped;     /* sites left out by focus and ignore */
+	bool filtered;      /* focus or ignore given */
 	unsigned int kinds; /* in view; sites of others are dropped, and not counted as such */
 };
 

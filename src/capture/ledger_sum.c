@@ -251,8 +251,8 @@ static void add_tail(struct counter_sum *sum, const void *record)
 }
 
 /* Adds one section's records, [shard][site], of what has storage, to the sites' sums. */
-static int sum_shards(struct ledger_sum *s, struct ledger_file *f, enum ledger_section_id id, uint64_t size,
-                      void (*add_record)(struct counter_sum *, const void *))
+static int sum_shards(struct ledger_sum *s, struct ledger_file *f, enum ledger_section_id id,
+                      uint64_t size, void (*add_record)(struct counter_sum *, const void *))
 {
 	enum { RUN = 1 << 20 };
 	const uint64_t run = RUN / size;

@@ -31,8 +31,8 @@ struct counter_sum {
 };
 
 struct ledger_sum {
-	struct live_sum *live;            /* [nsites] */
-	struct counter_sum *counters;     /* [nsites] */
+	struct live_sum *live;        /* [nsites] */
+	struct counter_sum *counters; /* [nsites] */
 	uint64_t nsites;
 
 	struct cell_sum *cells;

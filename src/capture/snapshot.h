@@ -48,7 +48,8 @@ enum snapshot_section {
 	SNAP_BLOCKS = 9,
 	SNAP_POINTS = 10,
 	SNAP_CLASSES = 11,
-	SNAP_MERGED = 12, /* one record, or the section is missing: of one process, or of an older seep */
+	SNAP_MERGED =
+		12, /* one record, or the section is missing: of one process, or of an older seep */
 	SNAP_NSECTIONS
 };
 

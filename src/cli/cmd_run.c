@@ -12,8 +12,8 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/run.h"
-#include "cli/status_line.h"
 #include "cli/snapshot_name.h"
+#include "cli/status_line.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"

@@ -136,9 +136,10 @@ static void emit_totals(const struct summary *s, const struct prof_totals *t)
 	emit_object_end(s->e);
 	emit_object(s->e, "thread_stacks");
 	emit_line(s->e, EMIT_PLAIN,
-	          stacks.unjoined ? "  thread stacks      % live, % reserved; % of threads never joined"
-	          : stacks.live   ? "  thread stacks      % live, % reserved"
-	                          : NULL,
+	          stacks.unjoined
+	                  ? "  thread stacks      % live, % reserved; % of threads never joined"
+	          : stacks.live ? "  thread stacks      % live, % reserved"
+	                        : NULL,
 	          threads, ARRAY_SIZE(threads));
 	emit_object_end(s->e);
 	emit_field(s->e, "processes", s->res->nparts > 1 ? "processes        " : NULL,

@@ -265,9 +265,8 @@ static void head_kinds(const struct report *r)
 	emit_table(r->e, "kinds", 0, kind_columns, ARRAY_SIZE(kind_columns));
 	for (uint8_t k = 0; k < PROF_NKINDS; k++) {
 		struct group_sum sum = whole_sum(r->p, PROF_KIND_BIT(k));
-		struct emit_value values[ARRAY_SIZE(kind_columns)] = {
-			emit_string(kind_names[k].key)
-		};
+		struct emit_value values[ARRAY_SIZE(kind_columns)] = { emit_string(
+			kind_names[k].key) };
 
 		for (enum measure_value m = 0; m < MEASURE_NVALUES; m++) {
 			values[1 + 2 * m] = report_value(r->p, &sum, m, false);
@@ -318,9 +317,11 @@ static void head_totals(const struct report *r)
 	total_line(r, MEASURE_ALLOC, &sum, "allocated");
 	total_line(r, MEASURE_FREED, &sum, "freed");
 	emit_object(r->e, "peak");
-	emit_line(r->e, EMIT_PLAIN, p->nmerged ? "  peak           % (the sum of each process's own)"
+	emit_line(r->e, EMIT_PLAIN,
+	          p->nmerged     ? "  peak           % (the sum of each process's own)"
 	          : p->peak_time ? "  peak           % after %"
-	                         : "  peak           %, in the first milliseconds", peak, ARRAY_SIZE(peak));
+	                         : "  peak           %, in the first milliseconds",
+	          peak, ARRAY_SIZE(peak));
 	emit_object_end(r->e);
 	head_kinds(r);
 	head_stacks(r);

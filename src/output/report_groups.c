@@ -267,7 +267,8 @@ static void kind_row(const struct report *r, const struct group *g, uint64_t all
 	         (struct emit_value[]){
 			 report_measure(r, &g->self),
 			 apart ? emit_none()
-			       : emit_ratio(report_share(group_measure(&g->self, r->o->measure), all)),
+			       : emit_ratio(
+					 report_share(group_measure(&g->self, r->o->measure), all)),
 			 report_value(r->p, &g->self, r->o->measure.value, true),
 			 emit_bytes(v->blocks ? v->bytes / v->blocks : 0),
 			 emit_count(g->self.sites), emit_string(kind_names[g->kind].key),
@@ -377,9 +378,9 @@ static void groups_heading(const struct report *r, const struct groups *g, size_
 	unit_count(&count, n);
 	kinds_words(r, &kinds);
 	emit_heading(r->e, "%s by %s%s: %s%s%s, %s %s%s", value_titles[m.value],
-	             tables[r->o->by].word, kinds.data ? kinds.data : "", all.data ? all.data : "", m.blocks ? " blocks" : "",
-	             whole.data ? whole.data : "", count.data ? count.data : "",
-	             tables[r->o->by].word, n == 1 ? "" : "s");
+	             tables[r->o->by].word, kinds.data ? kinds.data : "", all.data ? all.data : "",
+	             m.blocks ? " blocks" : "", whole.data ? whole.data : "",
+	             count.data ? count.data : "", tables[r->o->by].word, n == 1 ? "" : "s");
 	buf_release(&all);
 	buf_release(&whole);
 	buf_release(&count);
@@ -494,16 +495,16 @@ static void tree_row(const struct report *r, const struct tree_node *n, uint32_t
 	struct location_text text;
 
 	report_location(r, n->location, &text);
-	emit_row(
-		r->e, depth, l && l->flags & (VIEW_RUNTIME | VIEW_ALLOCATOR) ? EMIT_DIM : EMIT_PLAIN,
-		(struct emit_value[]){
-			tree_value(r, &n->value),
-			emit_ratio(report_share(measure_of(&n->value, r->o->measure.blocks), all)),
-			self || !emit_is_text(r->e) ? tree_value(r, &n->self) : emit_none(),
-			emit_count(n->value.blocks), emit_string(n->depth ? text.function : "(all)"),
-			emit_string(n->depth ? text.where : ""),
-			r->frames ? report_frame(r, n->location) : emit_none(),
-			emit_count(n->cut_children), emit_count(n->cut_value) });
+	emit_row(r->e, depth,
+	         l && l->flags & (VIEW_RUNTIME | VIEW_ALLOCATOR) ? EMIT_DIM : EMIT_PLAIN,
+	         (struct emit_value[]){
+			 tree_value(r, &n->value),
+			 emit_ratio(report_share(measure_of(&n->value, r->o->measure.blocks), all)),
+			 self || !emit_is_text(r->e) ? tree_value(r, &n->self) : emit_none(),
+			 emit_count(n->value.blocks), emit_string(n->depth ? text.function : "(all)"),
+			 emit_string(n->depth ? text.where : ""),
+			 r->frames ? report_frame(r, n->location) : emit_none(),
+			 emit_count(n->cut_children), emit_count(n->cut_value) });
 }
 
 /* In text the children that were cut are a row of their own, after those that were not. */

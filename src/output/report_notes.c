@@ -63,15 +63,12 @@ static const struct loss_words torn_words = {
 static const struct loss_words other_words = {
 	"other", "event was", "events were", "lost for reasons this version of seep does not know."
 };
-static const struct loss_words unknown_words = {
-	"stack_unknown", "allocated block has", "allocated blocks have", "no known stack."
-};
-static const struct loss_words depth_words = {
-	"stacks_cut_depth", "site has", "sites have", "a stack deeper than was followed."
-};
-static const struct loss_words no_cfi_words = {
-	"stacks_cut_no_cfi", "site has", "sites have", "a stack without its outermost frames."
-};
+static const struct loss_words unknown_words = { "stack_unknown", "allocated block has",
+	                                         "allocated blocks have", "no known stack." };
+static const struct loss_words depth_words = { "stacks_cut_depth", "site has", "sites have",
+	                                       "a stack deeper than was followed." };
+static const struct loss_words no_cfi_words = { "stacks_cut_no_cfi", "site has", "sites have",
+	                                        "a stack without its outermost frames." };
 
 struct notes {
 	const struct report *r;
@@ -170,10 +167,11 @@ static void note_capture(struct notes *n)
 		     "This is a forked process: blocks inherited from its parent are not in it.");
 	if (p->killed)
 		note(n, "killed", 0,
-		     p->nmerged ? "Some of the processes were killed: their ledgers show the last moment, up to the "
-				  "events then in flight."
-			   : "The process was killed: the ledger shows its last moment, up to the events then "
-				  "in flight.");
+		     p->nmerged
+		             ? "Some of the processes were killed: their ledgers show the last moment, up to the "
+		               "events then in flight."
+		             : "The process was killed: the ledger shows its last moment, up to the events then "
+		               "in flight.");
 }
 
 /* The copy of what each site held at the peak is taken now and then; say so when it is of another moment. */

@@ -13,7 +13,7 @@ struct report {
 	const struct view *v;
 	const struct profile *p;
 	const struct report_options *o;
-	uint64_t min; /* of both minimums, in the measure's unit */
+	uint64_t min;               /* of both minimums, in the measure's unit */
 	struct frame_table *frames; /* JSON: report_frames.c */
 };
 

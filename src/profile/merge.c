@@ -414,7 +414,8 @@ static void merge_head(struct profile *out, const struct profile *in, uint64_t s
 	out->sampled |= in->sampled;
 	out->period = in->period > out->period ? in->period : out->period;
 	out->bypassed |= in->bypassed;
-	out->forked |= in->forked && first; /* what another inherited is its parent's, who is here too */
+	out->forked |= in->forked &&
+	               first; /* what another inherited is its parent's, who is here too */
 	out->attached |= in->attached;
 	out->live |= in->live;
 	out->killed |= in->killed;

@@ -210,9 +210,9 @@ struct prof_stacks profile_stacks(const struct profile *p)
 {
 	struct prof_totals t = profile_totals(p, PROF_STACK);
 	uint64_t running = 0, firsts = p->nmerged ? p->nmerged : 1;
-	struct prof_stacks s = {
-		.created = t.alloc.blocks, .live = t.inuse.blocks, .reserved = t.inuse.bytes
-	};
+	struct prof_stacks s = { .created = t.alloc.blocks,
+		                 .live = t.inuse.blocks,
+		                 .reserved = t.inuse.bytes };
 
 	for (size_t i = 1; i < p->nthreads; i++)
 		running += p->threads[i].died == 0;

@@ -155,7 +155,7 @@ static COLD void peak_copy(uint64_t peak)
 			total += (uint64_t)bytes;
 	}
 	end = now_ns();
-	h->peak_copy_bytes = total;
+	store_relaxed(&h->peak_copy_bytes, total);
 	h->peak_copy_mono_ns = g.mono_base + begin;
 	h->peak_copy_sites = n;
 	h->peak_which = which;
@@ -178,7 +178,7 @@ void totals_flush(struct thread *t)
 		              g.mono_base + ((uint64_t)t->now << LEDGER_TICK_SHIFT));
 		return;
 	}
-	copied = h->peak_valid ? load_relaxed(&h->peak_copy_bytes) : 0;
+	copied = load_relaxed(&h->peak_valid) ? load_relaxed(&h->peak_copy_bytes) : 0;
 	/*
 	 * Falling, and the composition now is nearer to the peak than the one copied: copy it.  Where
 	 * copies cost too much to be made at every such moment, later ones come closer.

@@ -28,9 +28,18 @@
 uint8_t filter[1u << FILTER_BITS];
 uint8_t filter_maybe = 1; /* every free is looked up: before the start, and in full mode */
 
+static bool filter_used; /* there may be bytes that are not zero */
+
+static void filter_clear(void)
+{
+	if (filter_used)
+		memset(filter, 0, sizeof(filter));
+	filter_used = false;
+}
+
 void filter_init(void)
 {
-	memset(filter, 0, sizeof(filter));
+	filter_clear();
 	store_release(&filter_maybe, (uint8_t) !(opt.sampled && opt.active));
 }
 
@@ -41,7 +50,7 @@ void filter_all(void)
 
 void filter_none(void)
 {
-	memset(filter, 0, sizeof(filter));
+	filter_clear();
 	store_release(&filter_maybe, (uint8_t)0);
 }
 
@@ -50,6 +59,7 @@ void filter_add(uint64_t addr)
 {
 	uint8_t *b = &filter[FILTER_SLOT(addr)], v = load_relaxed(b);
 
+	store_relaxed(&filter_used, true);
 	while (v != 255 && !__atomic_compare_exchange_n(b, &v, (uint8_t)(v + 1), false,
 	                                                __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;

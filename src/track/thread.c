@@ -100,7 +100,8 @@ void threads_init(void)
 	thread_space.step = 4096;
 	threads_lock.word = 0;
 	memset(shard_taken, 0, sizeof(shard_taken));
-	memset(shard_ready, 0, sizeof(shard_ready));
+	/* Only what a forked child's parent used: touching the rest would give it storage. */
+	memset(shard_ready, 0, shard_top * sizeof(shard_ready[0]));
 	shard_top = 0;
 	free_threads = late_threads = NULL;
 	if (!alive_mark)
@@ -320,13 +321,13 @@ void thread_settings(struct thread *t)
 	if (!load_relaxed(&c->active)) {
 		t->mode = M_OFF;
 		t->countdown = COUNTDOWN_OFF;
-		g.exact = false;
+		store_relaxed(&g.exact, false);
 		filter_all();
 	} else if (load_relaxed(&c->mode) == LEDGER_SAMPLED && period > 1) {
 		t->period_index = period_index(period);
 		t->mode = t->period_index ? M_SAMPLED : M_FULL;
 		t->countdown = t->period_index ? sampler_draw(t, period) : COUNTDOWN_FULL;
-		g.exact = false;
+		store_relaxed(&g.exact, false);
 	} else {
 		t->mode = M_FULL;
 		t->countdown = COUNTDOWN_FULL;

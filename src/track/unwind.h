@@ -102,7 +102,7 @@ ALWAYS_INLINE uint32_t unwind_site(struct thread *t, const struct origin *o, uns
 	*ret_usable = true;
 	if (LIKELY(t->predict_credit >= 0)) {
 		if (LIKELY(entry && o->sp - t->stack_lo < t->stack_hi - t->stack_lo &&
-		           t->path_epoch == path_epoch &&
+		           t->path_epoch == load_relaxed(&path_epoch) &&
 		           path_holds(path_at(entry), o, t->stack_hi, kind))) {
 			t->unwinds_fast++;
 			t->last_path = entry;

@@ -216,9 +216,13 @@ def a_live_target_is_listed_and_copied(w):
         return None
 
     target = wait_for(pid, 'the target in seep ps')
-    copied = w.seep('snap', str(target), '-o', w.file('copy.seep'))
-    check_equal(copied.status, 0, 'seep snap %s' % copied.describe())
-    check(w.report(w.file('copy.seep')).values('storm_alloc').allocs > 0, 'the copy has its blocks')
+
+    def copied():
+        run = w.seep('snap', str(target), '-o', w.file('copy.seep'))
+        check_equal(run.status, 0, 'seep snap %s' % run.describe())
+        return w.report(w.file('copy.seep')).values('storm_alloc').allocs > 0
+
+    wait_for(copied, 'a copy with its blocks')  # it is listed before it has made the first
     check(process.poll() is None, 'the target went on')
     os.kill(target, signal.SIGKILL)
     check_equal(w.finish(process).status, 128 + signal.SIGKILL, 'status of seep run')

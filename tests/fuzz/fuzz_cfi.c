@@ -76,7 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(bytes, data, size);
 	module = (struct module){ (uint64_t)bytes, (uint64_t)bytes + size, 1, bytes, true };
 	for (uint64_t i = 0; i < STACK_WORDS; i++) /* addresses of the stack and of the module */
-		stack[i] = (seed >> (i & 31)) & 1 ? module.start + seed % size + i : (uint64_t)(stack + (i * 7) % STACK_WORDS);
+		stack[i] = (seed >> (i & 31)) & 1 ? module.start + seed % size + i
+		                                  : (uint64_t)(stack + (i * 7) % STACK_WORDS);
 	/* At most 64 addresses, evenly spread from a place the input chooses. */
 	for (uint64_t i = 0, at = seed % size; i < 64 && i < size; i++) {
 		probe(module.start + at, stack, seed + i);

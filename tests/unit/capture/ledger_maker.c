@@ -258,7 +258,8 @@ void maker_alloc(struct maker *m, struct maker_block b)
 	c->alloc_bytes += (uint64_t)(weight * (double)b.size + 0.5);
 	c->samples++;
 	tail_of(m, b.shard, b.site)->var_count += weight * (weight - 1);
-	tail_of(m, b.shard, b.site)->var_bytes += (double)b.size * (double)b.size * weight * (weight - 1);
+	tail_of(m, b.shard, b.site)->var_bytes += (double)b.size * (double)b.size * weight *
+	                                          (weight - 1);
 	count_class(m, &b, weight, false);
 }
 
@@ -280,8 +281,9 @@ bool maker_release(struct maker *m, struct maker_block b, uint32_t life)
 	c->free_count += (uint64_t)(weight * 65536 + 0.5);
 	c->free_bytes += (uint64_t)(weight * (double)b.size + 0.5);
 	bucket = ledger_life_bucket(life);
-	*(bucket < LEDGER_LIFE_NEAR ? &c->life[bucket]
-	                            : &tail_of(m, b.shard, b.site)->life[bucket - LEDGER_LIFE_NEAR]) +=
+	*(bucket < LEDGER_LIFE_NEAR
+	          ? &c->life[bucket]
+	          : &tail_of(m, b.shard, b.site)->life[bucket - LEDGER_LIFE_NEAR]) +=
 		(uint64_t)(weight * 65536 + 0.5);
 	count_class(m, &b, weight, true);
 	return true;

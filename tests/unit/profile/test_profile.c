@@ -381,7 +381,10 @@ static void timelines_end_with_what_still_lived(void **state)
 	_cleanup_profile_ struct profile *b = synth_new("b");
 	_cleanup_profile_ struct profile *out = NULL;
 	static const struct prof_point want[] = {
-		{ 0, 107, 0, 0 }, { 10, 142, 0, 0 }, { 11, 102, 0, 0 }, { 30, 109, 0, 0 },
+		{ 0, 107, 0, 0 },
+		{ 10, 142, 0, 0 },
+		{ 11, 102, 0, 0 },
+		{ 30, 109, 0, 0 },
 	};
 
 	a->duration_ns = 30;

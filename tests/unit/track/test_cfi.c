@@ -59,7 +59,8 @@ static bool evaluate(const Dwarf_Op *ops, size_t n, uint64_t sp, uint64_t pc, ui
 /* Saved at cfa + *ret_off, and nothing more complicated. */
 static bool at_cfa(const Dwarf_Op *ops, size_t n, int64_t *ret_off)
 {
-	if (n < 1 || n > 2 || ops[0].atom != DW_OP_call_frame_cfa || (n == 2 && ops[1].atom != DW_OP_plus_uconst))
+	if (n < 1 || n > 2 || ops[0].atom != DW_OP_call_frame_cfa ||
+	    (n == 2 && ops[1].atom != DW_OP_plus_uconst))
 		return false;
 	*ret_off = n == 2 ? (int64_t)ops[1].number : 0;
 	return true;
@@ -113,7 +114,7 @@ static void compare(Dwarf_CFI *cfi, uint64_t pc, uint64_t bias, struct tested *t
 		off = (int64_t)cfa[0].number2;
 		wanted = cfa[0].number == ARCH_REG_SP ? ROW_SP : ROW_FP;
 	} else if (simple && ncfa > 1 && evaluate(cfa, ncfa, 0x10000, pc, &a) &&
-		   evaluate(cfa, ncfa, 0x20000, pc, &b) && b - a == 0x10000) {
+	           evaluate(cfa, ncfa, 0x20000, pc, &b) && b - a == 0x10000) {
 		off = (int64_t)(a - 0x10000);
 		wanted = ROW_SP;
 	}
@@ -121,15 +122,17 @@ static void compare(Dwarf_CFI *cfi, uint64_t pc, uint64_t bias, struct tested *t
 	if (wanted != ROW_SLOW && fp_saved && -fp_off > off)
 		wanted = ROW_SLOW;
 	if (kind != wanted)
-		fail_msg("%#lx: row kind %u, not %u; %zu operations, register %lu%+ld, frame pointer at %+ld", pc - bias,
-			 kind, wanted, ncfa, cfa[0].number, off, fp_off);
+		fail_msg("%#lx: row kind %u, not %u; %zu operations, register %lu%+ld, frame pointer at %+ld",
+		         pc - bias, kind, wanted, ncfa, cfa[0].number, off, fp_off);
 	if (kind == ROW_SLOW) {
 		tested->slow++;
 		goto out;
 	}
-	if (ROW_CFA_OFF(row) != (uint64_t)off || ROW_FP_OFF(row) != (fp_same ? 0 : (uint64_t)-fp_off))
-		fail_msg("%#lx: cfa %+ld, frame pointer at %+ld; the row has %lu and %lu", pc - bias, off,
-			 fp_same ? 0 : fp_off, (uint64_t)ROW_CFA_OFF(row), (uint64_t)ROW_FP_OFF(row));
+	if (ROW_CFA_OFF(row) != (uint64_t)off ||
+	    ROW_FP_OFF(row) != (fp_same ? 0 : (uint64_t)-fp_off))
+		fail_msg("%#lx: cfa %+ld, frame pointer at %+ld; the row has %lu and %lu",
+		         pc - bias, off, fp_same ? 0 : fp_off, (uint64_t)ROW_CFA_OFF(row),
+		         (uint64_t)ROW_FP_OFF(row));
 	tested->sp += kind == ROW_SP;
 	tested->fp += kind == ROW_FP;
 out:
@@ -137,7 +140,8 @@ out:
 }
 
 /* Return addresses: behind the first byte of functions, and anywhere in them, also in the gaps between. */
-static void check_module(struct dl_phdr_info *info, const char *path, unsigned int wanted, struct tested *tested)
+static void check_module(struct dl_phdr_info *info, const char *path, unsigned int wanted,
+                         struct tested *tested)
 {
 	const uint8_t *hdr = NULL;
 	uint64_t seed = 11, bias = info->dlpi_addr, count, text_end = 0;
@@ -169,8 +173,10 @@ static void check_module(struct dl_phdr_info *info, const char *path, unsigned i
 	for (unsigned int n = 0; n < wanted; n++) {
 		uint64_t i = count > wanted ? random_next(&seed) % count : (uint64_t)n % count;
 		uint64_t start = (uint64_t)hdr + (uint64_t)(int64_t)table[2 * i];
-		uint64_t end = i + 1 < count ? (uint64_t)hdr + (uint64_t)(int64_t)table[2 * i + 2] : text_end;
-		uint64_t pc = start + 1 + (n % 4 && end > start ? random_next(&seed) % (end - start) : 0);
+		uint64_t end = i + 1 < count ? (uint64_t)hdr + (uint64_t)(int64_t)table[2 * i + 2]
+		                             : text_end;
+		uint64_t pc = start + 1 +
+		              (n % 4 && end > start ? random_next(&seed) % (end - start) : 0);
 
 		compare(cfi, pc, bias, tested);
 	}
@@ -200,8 +206,10 @@ static void rows_equal_libdw(void **state)
 	(void)state;
 	elf_version(EV_CURRENT);
 	dl_iterate_phdr(each_module, &tested);
-	print_message("%u addresses: %u on sp, %u on the frame pointer, %u general, %u outermost, %u signal, %u without\n",
-		      tested.all, tested.sp, tested.fp, tested.slow, tested.end, tested.signal, tested.none);
+	print_message(
+		"%u addresses: %u on sp, %u on the frame pointer, %u general, %u outermost, %u signal, %u without\n",
+		tested.all, tested.sp, tested.fp, tested.slow, tested.end, tested.signal,
+		tested.none);
 	assert_true(tested.all >= LEAST_PCS);
 	/* All sorts were among them. */
 	assert_true(tested.sp > 1000 && tested.fp > 100 && tested.slow > 0 && tested.none > 0);
@@ -217,7 +225,8 @@ static void addresses_outside_modules_have_no_cfi(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 		assert_int_equal(ROW_KIND(cfi_row(odd[i])), ROW_NOCFI);
-	assert_int_equal(ROW_KIND(cfi_row((uint64_t)heap + 16)), ROW_NOCFI); /* data of this program */
+	assert_int_equal(ROW_KIND(cfi_row((uint64_t)heap + 16)),
+	                 ROW_NOCFI); /* data of this program */
 }
 
 /* ---- the general step against the rows ------------------------------------------------------------ */
@@ -245,13 +254,15 @@ static void the_general_step_equals_the_rows(void **state)
 		regs.r[ARCH_REG_PC] = pc;
 		regs.r[ARCH_REG_SP] = lo + 512;
 		regs.r[ARCH_REG_FP] = lo + sizeof(stack) / 2;
-		cfa = (ROW_KIND(row) == ROW_SP ? regs.r[ARCH_REG_SP] : regs.r[ARCH_REG_FP]) + ROW_CFA_OFF(row);
+		cfa = (ROW_KIND(row) == ROW_SP ? regs.r[ARCH_REG_SP] : regs.r[ARCH_REG_FP]) +
+		      ROW_CFA_OFF(row);
 		assert_true(cfi_step(&regs, lo, hi, &end, &signal));
 		assert_false(end || signal);
 		assert_int_equal(regs.r[ARCH_REG_SP], cfa);
 		assert_int_equal(regs.r[ARCH_REG_PC], *(uint64_t *)(cfa - 8));
-		assert_int_equal(regs.r[ARCH_REG_FP],
-				 ROW_FP_OFF(row) ? *(uint64_t *)(cfa - ROW_FP_OFF(row)) : lo + sizeof(stack) / 2);
+		assert_int_equal(regs.r[ARCH_REG_FP], ROW_FP_OFF(row)
+		                                              ? *(uint64_t *)(cfa - ROW_FP_OFF(row))
+		                                              : lo + sizeof(stack) / 2);
 		steps++;
 		/* Never outside the stack. */
 		regs.r[ARCH_REG_PC] = pc;

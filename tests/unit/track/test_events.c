@@ -41,7 +41,8 @@ static __attribute__((noinline, noclone)) void make(uint64_t addr, uint64_t size
 }
 
 /* One site for each depth. */
-static __attribute__((noinline, noclone)) void descend(unsigned int depth, uint64_t addr, uint64_t size)
+static __attribute__((noinline, noclone)) void descend(unsigned int depth, uint64_t addr,
+                                                       uint64_t size)
 {
 	if (depth)
 		descend(depth - 1, addr, size);
@@ -84,7 +85,8 @@ static void *worker(void *arg)
 			if (sizes[owner][k])
 				release(owner, k);
 			else
-				allocate(owner, k, 1 + (r >> 20) % 100000, (unsigned int)(r >> 50) % DEPTHS);
+				allocate(owner, k, 1 + (r >> 20) % 100000,
+				         (unsigned int)(r >> 50) % DEPTHS);
 			if (flushing && me == 0 && i % 150 == 0)
 				unwind_flush();
 		}

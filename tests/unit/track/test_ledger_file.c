@@ -50,16 +50,20 @@ static void sections_hold_what_the_header_promises(void **state)
 	assert_true(sites >= 1 && sites <= 1u << 24); /* a record has 24 bits for it */
 	assert_true(shards >= 2);
 	assert_int_equal(h->section[LEDGER_SITES].size, sites * sizeof(struct ledger_site));
-	assert_int_equal(h->section[LEDGER_COUNTERS].size, sites * shards * sizeof(struct ledger_counters));
+	assert_int_equal(h->section[LEDGER_COUNTERS].size,
+	                 sites * shards * sizeof(struct ledger_counters));
 	assert_int_equal(h->section[LEDGER_TAILS].size, sites * shards * sizeof(struct ledger_tail));
 	assert_int_equal(h->section[LEDGER_CLASSES].size,
-			 shards * LEDGER_SIZE_CLASSES * sizeof(struct ledger_class));
+	                 shards * LEDGER_SIZE_CLASSES * sizeof(struct ledger_class));
 	assert_int_equal(h->section[LEDGER_PEAK].size, 2 * sites * sizeof(struct ledger_peak));
 	assert_int_equal(h->section[LEDGER_ROOT].size, LEDGER_ROOT_SLOTS * sizeof(uint64_t));
-	assert_int_equal(h->section[LEDGER_THREADS].size, LEDGER_MAX_THREADS * sizeof(struct ledger_thread));
+	assert_int_equal(h->section[LEDGER_THREADS].size,
+	                 LEDGER_MAX_THREADS * sizeof(struct ledger_thread));
 	assert_int_equal(h->section[LEDGER_DIR].size % (LEDGER_DIR_SLOTS * sizeof(uint64_t)), 0);
-	assert_int_equal(g.max_dirs * LEDGER_DIR_SLOTS * sizeof(uint64_t), h->section[LEDGER_DIR].size);
-	assert_int_equal(g.max_buckets * sizeof(struct ledger_block), h->section[LEDGER_BUCKETS].size);
+	assert_int_equal(g.max_dirs * LEDGER_DIR_SLOTS * sizeof(uint64_t),
+	                 h->section[LEDGER_DIR].size);
+	assert_int_equal(g.max_buckets * sizeof(struct ledger_block),
+	                 h->section[LEDGER_BUCKETS].size);
 	/* A DIR word has 48 bits for a slot, a node's key 16 for a module. */
 	assert_true(g.max_buckets < 1ull << 48);
 	assert_true(g.max_modules < 1u << 16);

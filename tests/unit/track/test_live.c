@@ -23,8 +23,8 @@ static uint32_t site_of[SITES];
 /* Neighbouring pages, others a DIR page, a DIR table and a ROOT slot apart. */
 static uint64_t page_address(unsigned int page)
 {
-	static const uint64_t base[] = { 0x555555550000, 0x7ffff0000000, 0x7fffe0200000, 0x700000000000, 0x10000,
-					 0xfffffff00000 };
+	static const uint64_t base[] = { 0x555555550000, 0x7ffff0000000, 0x7fffe0200000,
+		                         0x700000000000, 0x10000,        0xfffffff00000 };
 
 	return base[page % 6] + (uint64_t)(page / 6) * (page % 3 ? 0x1000 : 0x201000);
 }
@@ -56,10 +56,12 @@ static void add(unsigned int page, unsigned int unit, unsigned int kind, uint64_
 	struct entry *e = &model[page][unit][kind];
 
 	*e = (struct entry){ true, (uint32_t)(r >> 32), site_of[r % SITES], (r >> 8) & 0xffffff };
-	assert_true(live_add(address(page, unit), head_of(e, kind), (uint64_t)e->site << 40 | e->size));
+	assert_true(
+		live_add(address(page, unit), head_of(e, kind), (uint64_t)e->site << 40 | e->size));
 }
 
-static void expect(const struct entry *e, const struct ledger_block *b, unsigned int unit, unsigned int kind)
+static void expect(const struct entry *e, const struct ledger_block *b, unsigned int unit,
+                   unsigned int kind)
 {
 	assert_int_equal(b->head, head_of(e, kind) | 8 * unit);
 	assert_int_equal(b->body, (uint64_t)e->site << 40 | e->size);
@@ -98,8 +100,10 @@ static void check_file(void)
 		for (unsigned int kind = 0; kind < 2 && !e; kind++) {
 			struct entry *k = &model[page][unit][kind];
 
-			if (k->there && k->size == b->size && (uint64_t)k->birth << LEDGER_TICK_SHIFT == b->born &&
-			    p->frames[p->sites[b->site].stack].pc == 0x1000 + 16 * (uint64_t)(k->site - site_of[0]) - 1)
+			if (k->there && k->size == b->size &&
+			    (uint64_t)k->birth << LEDGER_TICK_SHIFT == b->born &&
+			    p->frames[p->sites[b->site].stack].pc ==
+			            0x1000 + 16 * (uint64_t)(k->site - site_of[0]) - 1)
 				e = k;
 		}
 		assert_non_null(e);
@@ -221,8 +225,16 @@ static void outgrown_buckets_are_used_again(void **state)
 
 static void unknown_addresses_are_refused(void **state)
 {
-	static const uint64_t odd[] = { 0, 8, 4095, 0x1000, 0x7ffffffff000, 0xffffffffffff, 1ull << 48, 1ull << 63,
-					UINT64_MAX, 0xffff800000000000 };
+	static const uint64_t odd[] = { 0,
+		                        8,
+		                        4095,
+		                        0x1000,
+		                        0x7ffffffff000,
+		                        0xffffffffffff,
+		                        1ull << 48,
+		                        1ull << 63,
+		                        UINT64_MAX,
+		                        0xffff800000000000 };
 	struct ledger_block b;
 
 	(void)state;
@@ -266,7 +278,8 @@ static void stale_records_are_replaced(void **state)
 /* All 64 bits of head and body come back, also where they mean something else elsewhere. */
 static void records_keep_all_their_bits(void **state)
 {
-	struct ledger_block b, wanted = { 0xfedcba98ull << 32 | 0x3fffull << 18 | 63ull << 12 | 5, UINT64_MAX };
+	struct ledger_block b,
+		wanted = { 0xfedcba98ull << 32 | 0x3fffull << 18 | 63ull << 12 | 5, UINT64_MAX };
 
 	(void)state;
 	for (unsigned int careful = 0; careful < 2; careful++) {
@@ -283,9 +296,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, tracker_setup, tracker_teardown)
 		T(random_operations_equal_the_model), T(careful_operations_equal_the_model),
-		T(a_taken_record_is_put_back),	      T(a_bucket_grows_to_a_full_page),
+		T(a_taken_record_is_put_back),        T(a_bucket_grows_to_a_full_page),
 		T(outgrown_buckets_are_used_again),   T(unknown_addresses_are_refused),
-		T(stale_records_are_replaced),	      T(records_keep_all_their_bits),
+		T(stale_records_are_replaced),        T(records_keep_all_their_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

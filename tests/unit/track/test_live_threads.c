@@ -33,7 +33,8 @@ static void add(unsigned int page, unsigned int unit, uint64_t r)
 	uint64_t size = r & 0xffffff;
 
 	body[page][unit] = (uint64_t)site << 40 | size;
-	if (!live_add(address(page, unit), LEDGER_BLOCK_VALID | (size & 0xffff) << 32, body[page][unit]))
+	if (!live_add(address(page, unit), LEDGER_BLOCK_VALID | (size & 0xffff) << 32,
+	              body[page][unit]))
 		__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 }
 
@@ -44,7 +45,7 @@ static void take(unsigned int page, unsigned int unit)
 
 	if (found != (body[page][unit] != 0) ||
 	    (found && (b.body != body[page][unit] || LEDGER_BLOCK_OFFSET(b.head) != 8 * unit ||
-		       LEDGER_BLOCK_BIRTH(b.head) != (b.body & 0xffff))))
+	               LEDGER_BLOCK_BIRTH(b.head) != (b.body & 0xffff))))
 		__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 	body[page][unit] = 0;
 }
@@ -63,7 +64,8 @@ static void *worker(void *arg)
 		for (unsigned int i = 0; i < steps; i++) {
 			uint64_t r = random_next(&seed);
 			unsigned int page = (unsigned int)(r % PAGES);
-			unsigned int unit = (unsigned int)(r >> 24) % (PER_PAGE / THREADS) * THREADS + owner;
+			unsigned int unit =
+				(unsigned int)(r >> 24) % (PER_PAGE / THREADS) * THREADS + owner;
 
 			if (body[page][unit])
 				take(page, unit);
@@ -88,7 +90,8 @@ static void *reader(void *arg)
 		if (p->nblocks > PAGES * PER_PAGE)
 			__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 		for (size_t i = 0; i < p->nblocks; i++)
-			if (p->blocks[i].address - 0x7f5500000000 >= 0x400000 || p->blocks[i].address & 7)
+			if (p->blocks[i].address - 0x7f5500000000 >= 0x400000 ||
+			    p->blocks[i].address & 7)
 				__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 		profile_free(p);
 		rounds++;

@@ -27,8 +27,10 @@ static void all_keys_are_read(void **state)
 
 static void nothing_means_the_defaults(void **state)
 {
-	static const char *const nothing[] = { "", ",", ",,,,", "=", "=,=", "dir=", "dir", "sample", "mode=", "xyz=1",
-					       "DIR=/tmp", "dirs=/x", "di=/x", " dir=/x", "sampl=5", "seeds=1" };
+	static const char *const nothing[] = { "",      ",",       ",,,,",     "=",
+		                               "=,=",   "dir=",    "dir",      "sample",
+		                               "mode=", "xyz=1",   "DIR=/tmp", "dirs=/x",
+		                               "di=/x", " dir=/x", "sampl=5",  "seeds=1" };
 
 	(void)state;
 	parse(NULL);
@@ -115,7 +117,8 @@ static void any_bytes_are_harmless(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 200000; i++) {
-		static const char letters[] = "dirmodesampleonlyactiveseed=====,,,,,0123456789/\xff\x01";
+		static const char letters[] =
+			"dirmodesampleonlyactiveseed=====,,,,,0123456789/\xff\x01";
 		size_t n = random_next(&seed) % sizeof(text);
 
 		for (size_t k = 0; k < n; k++)
@@ -130,10 +133,14 @@ static void any_bytes_are_harmless(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_keys_are_read),	      cmocka_unit_test(nothing_means_the_defaults),
-		cmocka_unit_test(modes),		      cmocka_unit_test(the_last_of_two_wins),
-		cmocka_unit_test(values_may_hold_equal_signs), cmocka_unit_test(numbers_end_at_what_is_none),
-		cmocka_unit_test(a_directory_too_long_is_ignored), cmocka_unit_test(any_bytes_are_harmless),
+		cmocka_unit_test(all_keys_are_read),
+		cmocka_unit_test(nothing_means_the_defaults),
+		cmocka_unit_test(modes),
+		cmocka_unit_test(the_last_of_two_wins),
+		cmocka_unit_test(values_may_hold_equal_signs),
+		cmocka_unit_test(numbers_end_at_what_is_none),
+		cmocka_unit_test(a_directory_too_long_is_ignored),
+		cmocka_unit_test(any_bytes_are_harmless),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,8 @@ static void weights_equal_libm(void **state)
 			uint64_t size = (uint64_t)(x * (double)periods[i]);
 			double y = (double)(size ? size : 1) / (double)periods[i], p;
 
-			worst = fmax(worst, fabs(sampler_weight(size, periods[i], &p) * -expm1(-y) - 1));
+			worst = fmax(worst,
+			             fabs(sampler_weight(size, periods[i], &p) * -expm1(-y) - 1));
 		}
 	}
 	if (worst > 1e-12)
@@ -67,13 +68,15 @@ static void distances_are_exponential(void **state)
 		}
 		/* Mean and standard deviation are both the period; 5 standard errors. */
 		assert_true(fabs(sum / DRAWS / period - 1) < 5 / sqrt(DRAWS));
-		assert_true(fabs(squares / DRAWS / (2 * period * period) - 1) < 5 * sqrt(5.0 / DRAWS));
+		assert_true(fabs(squares / DRAWS / (2 * period * period) - 1) <
+		            5 * sqrt(5.0 / DRAWS));
 		/* Kolmogorov and Smirnov: the largest distance between the distribution functions. */
 		qsort(d, DRAWS, sizeof(d[0]), compare_doubles);
 		for (unsigned int i = 0; i < DRAWS; i++) {
 			double f = -expm1(-d[i] / period);
 
-			distance = fmax(distance, fmax(fabs(f - (double)i / DRAWS), fabs(f - (double)(i + 1) / DRAWS)));
+			distance = fmax(distance, fmax(fabs(f - (double)i / DRAWS),
+			                               fabs(f - (double)(i + 1) / DRAWS)));
 		}
 		/* 2.2 / sqrt(n): one in 8,000 by chance, and 0.5/period for the whole bytes. */
 		if (distance > 2.2 / sqrt(DRAWS) + 0.5 / period)
@@ -99,8 +102,8 @@ static void distances_are_independent(void **state)
 }
 
 /* The hooks' arithmetic (hooks.h: of_interest(), hooks.c: got_slow()) over n blocks; how many were sampled. */
-static unsigned int sampled(const uint64_t *sizes, unsigned int kinds, unsigned int n, uint64_t period,
-			    unsigned int *ret_by_kind)
+static unsigned int sampled(const uint64_t *sizes, unsigned int kinds, unsigned int n,
+                            uint64_t period, unsigned int *ret_by_kind)
 {
 	struct thread *t = t_self;
 	unsigned int all = 0;
@@ -138,7 +141,8 @@ static void blocks_are_sampled_by_their_size(void **state)
 			double wanted = -expm1(-(double)(sizes[i] ? sizes[i] : 1) / (double)period);
 
 			/* Binomial; 5 standard errors. */
-			assert_true(fabs(by_kind[i] - n * wanted) <= 5 * sqrt(n * wanted * (1 - wanted)) + 1e-9);
+			assert_true(fabs(by_kind[i] - n * wanted) <=
+			            5 * sqrt(n * wanted * (1 - wanted)) + 1e-9);
 			blocks += w * by_kind[i];
 			bytes += w * by_kind[i] * (double)sizes[i];
 			true_bytes += n * (double)sizes[i];

@@ -6,6 +6,7 @@
 #include "tracker.h"
 
 #include <dlfcn.h>
+#include <gnu/libc-version.h>
 
 #include "profile/profile.h"
 
@@ -146,11 +147,14 @@ static void cut_stacks_are_counted_once(void **state)
 		s.pc[k] = 0x5000 + k;
 	site = site_intern(t_self, s.pc, s.n, LEDGER_HEAP, LEDGER_SITE_CUT_DEPTH, &is_new);
 	for (unsigned int i = 0; i < 10; i++)
-		assert_int_equal(site_intern(t_self, s.pc, s.n, LEDGER_HEAP, LEDGER_SITE_CUT_DEPTH, &is_new), site);
+		assert_int_equal(site_intern(t_self, s.pc, s.n, LEDGER_HEAP, LEDGER_SITE_CUT_DEPTH,
+		                             &is_new),
+		                 site);
 	assert_int_equal(g.sites[site].flags, LEDGER_SITE_CUT_DEPTH);
 	assert_int_equal(g.hdr->losses[LOSS_DEPTH], 1);
 	s.n = 7;
-	assert_int_not_equal(site_intern(t_self, s.pc, s.n, LEDGER_HEAP, LEDGER_SITE_CUT_NO_CFI, &is_new), 0);
+	assert_int_not_equal(
+		site_intern(t_self, s.pc, s.n, LEDGER_HEAP, LEDGER_SITE_CUT_NO_CFI, &is_new), 0);
 	assert_int_equal(g.hdr->losses[LOSS_NO_CFI], 1);
 	assert_int_equal(tracker_losses(), 2);
 }
@@ -212,7 +216,7 @@ static void modules_that_go_leave_the_others_sites(void **state)
 	bool is_new;
 
 	(void)state;
-	in_libc = (uint64_t)dlsym(RTLD_NEXT, "qsort") + 1;
+	in_libc = (uint64_t)&gnu_get_libc_version + 1;
 	in_program = (uint64_t)&modules_that_go_leave_the_others_sites + 1;
 	for (uint32_t k = 0; k < outer.n; k++)
 		outer.pc[k] = (k % 2 ? in_libc : in_program) + k;
@@ -271,7 +275,7 @@ static void modules_are_described(void **state)
 	bool is_new;
 
 	(void)state;
-	in_libc = (uint64_t)dlsym(RTLD_NEXT, "qsort") + 1;
+	in_libc = (uint64_t)&gnu_get_libc_version + 1;
 	a = plugin_load();
 	s.pc[0] = a.pc;
 	s.pc[1] = in_libc;
@@ -305,10 +309,14 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, tracker_setup, tracker_teardown)
-		T(one_stack_is_one_site),	 T(shared_frames_are_stored_once),
-		T(kinds_have_sites_of_their_own), T(similar_stacks_are_different),
-		T(cut_stacks_are_counted_once),	 T(full_tables_say_so),
-		T(modules_that_go_leave_the_others_sites), T(modules_are_described),
+		T(one_stack_is_one_site),
+		T(shared_frames_are_stored_once),
+		T(kinds_have_sites_of_their_own),
+		T(similar_stacks_are_different),
+		T(cut_stacks_are_counted_once),
+		T(full_tables_say_so),
+		T(modules_that_go_leave_the_others_sites),
+		T(modules_are_described),
 	};
 
 	if (argc < 2)

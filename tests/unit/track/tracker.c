@@ -30,30 +30,18 @@ bool tracker_resolved(void)
 	return true;
 }
 
-void tracker_forked(void)
-{
-}
+void tracker_forked(void) {}
 
-void children_forked(void)
-{
-}
+void children_forked(void) {}
 
 /* Every free is looked up. */
-void filter_all(void)
-{
-}
+void filter_all(void) {}
 
-void filter_none(void)
-{
-}
+void filter_none(void) {}
 
-void filter_add(uint64_t addr)
-{
-}
+void filter_add(uint64_t addr) {}
 
-void filter_remove(uint64_t addr)
-{
-}
+void filter_remove(uint64_t addr) {}
 
 /* ---- up and down --------------------------------------------------------------------------- */
 

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`seep run`: passes the target's status through, forwards signals, follows children, writes what -o
 says, and refuses clearly what it cannot do."""
+import fcntl
 import json
 import os
+import pty
+import select
 import shutil
 import signal
+import struct
+import termios
 
 from harness import (SEEP, Skip, case, check, check_equal, main, need_program, need_root, need_target,
                      wait_for)
@@ -226,6 +231,41 @@ def a_live_target_is_listed_and_copied(w):
     check(process.poll() is None, 'the target went on')
     os.kill(target, signal.SIGKILL)
     check_equal(w.finish(process).status, 128 + signal.SIGKILL, 'status of seep run')
+
+
+@case
+def progress_has_a_row_of_its_own(w):
+    """On a terminal: the last row leaves the scrolling region while the target runs, and comes back."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ['TERM'] = 'xterm'
+        os.execv(SEEP, [SEEP, 'run', '-o', w.file('a.seep'), '--', '/bin/sh', '-c', 'read x; exit 7'])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0))
+    seen = b''
+
+    def read():
+        nonlocal seen
+        if select.select([terminal], [], [], 0)[0]:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:  # nobody has it open any more
+                return True
+        return False
+
+    def shown():
+        check(not read(), 'seep run ended early', seen)
+        return b'\033[1;23r' in seen and b'\033[24;1H' in seen and b' in use in ' in seen
+
+    try:
+        wait_for(shown, 'progress')
+        os.write(terminal, b'go on\n')
+        wait_for(read, 'the end')
+    finally:
+        os.close(terminal)
+        status = os.waitpid(pid, 0)[1]
+    check_equal(os.waitstatus_to_exitcode(status), 7, 'status')
+    check(seen.rindex(b'\033[r') > seen.rindex(b'\033[1;23r'), 'the region is whole again', seen)
+    check(seen.rindex(b'in use at the end') > seen.rindex(b'\033[r'), 'before the summary', seen)
 
 
 main()

@@ -53,7 +53,7 @@ static struct {
 static __thread int inside __attribute__((tls_model("initial-exec")));
 static __thread unsigned long seen __attribute__((tls_model("initial-exec")));
 
-static void note(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2))) note(const char *fmt, ...)
 {
 	va_list ap;
 	int n;

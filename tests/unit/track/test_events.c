@@ -15,6 +15,11 @@
 #define DEPTHS 24u
 #define BLOCKS 600u
 #define MOST_THREADS 80u
+#ifdef __clang__
+#define WHOLE __attribute__((noinline))
+#else
+#define WHOLE __attribute__((noinline, noclone))
+#endif
 #define NOTAIL() __asm__ volatile("" : : : "memory")
 
 static unsigned int nthreads, rounds;
@@ -29,7 +34,7 @@ static uint64_t address(unsigned int owner, unsigned int k)
 	return 0x600000000000 + ((uint64_t)k * nthreads + owner) * 48;
 }
 
-static __attribute__((noinline, noclone)) void make(uint64_t addr, uint64_t size)
+static WHOLE void make(uint64_t addr, uint64_t size)
 {
 	struct origin o = ORIGIN_HERE();
 
@@ -41,8 +46,7 @@ static __attribute__((noinline, noclone)) void make(uint64_t addr, uint64_t size
 }
 
 /* One site for each depth. */
-static __attribute__((noinline, noclone)) void descend(unsigned int depth, uint64_t addr,
-                                                       uint64_t size)
+static WHOLE void descend(unsigned int depth, uint64_t addr, uint64_t size)
 {
 	if (depth)
 		descend(depth - 1, addr, size);

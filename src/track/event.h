@@ -116,7 +116,8 @@ ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 	event_add(t, &c->free_count, &c->free_bytes, w);
 	/* Long and short lives come in no order that could be predicted. */
 	life = (uint64_t *)arch_select(age < LEDGER_LIFE_NEAR, (uint64_t)c->life + 8ull * age,
-	                               (uint64_t)t->tails[at].life + 8 * ((uint64_t)age - LEDGER_LIFE_NEAR));
+	                               (uint64_t)t->tails[at].life +
+	                                       8 * ((uint64_t)age - LEDGER_LIFE_NEAR));
 	if (LIKELY(t->shard >= 0))
 		*life += w.count;
 	else

@@ -222,6 +222,15 @@ def a_live_target_is_listed_and_copied(w):
 
     target = wait_for(pid, 'the target in seep ps')
 
+    def end_target():
+        # Should anything below fail: seep run is killed then, but its target would run on.
+        try:
+            os.kill(target, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    w.undo.append(end_target)
+
     def copied():
         run = w.seep('snap', str(target), '-o', w.file('copy.seep'))
         check_equal(run.status, 0, 'seep snap %s' % run.describe())

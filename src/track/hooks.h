@@ -55,6 +55,12 @@ void got_other(struct thread *t, void *p, size_t n, const struct origin *o);
 /* Before a free: its record goes. */
 ALWAYS_INLINE void gone(struct thread *t, void *p)
 {
+	/*
+	 * The record and the allocator's own header are two cache misses in a row when the block is an old
+	 * one; asked for now, the second happens during the first.
+	 */
+	__builtin_prefetch((const char *)p - 8, 1);
+	__builtin_prefetch(p, 1);
 	t->state = T_TRACKER;
 	if (UNLIKELY(!event_free(t, (uint64_t)p, LEDGER_HEAP) && g.exact))
 		lost_free();

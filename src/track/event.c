@@ -53,7 +53,7 @@ uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const str
 	uint32_t site;
 
 	thread_now(t);
-	site = unwind_site(t, o, LEDGER_HEAP, &usable);
+	site = unwind_site(t, o, LEDGER_HEAP, unwind_guess(t, o), &usable);
 	if (t->period_index)
 		filter_add(addr);
 	record_alloc(t, addr, size, t->head, site, usable);
@@ -72,7 +72,7 @@ uint32_t site_here(struct thread *t, const struct origin *o, unsigned int kind)
 {
 	bool usable;
 
-	return unwind_site(t, o, kind, &usable);
+	return unwind_site(t, o, kind, unwind_guess(t, o), &usable);
 }
 
 uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind,

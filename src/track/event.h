@@ -79,13 +79,14 @@ ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, 
 }
 
 /* A heap block while every block is recorded. */
-ALWAYS_INLINE void event_heap(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o)
+ALWAYS_INLINE void event_heap(struct thread *t, uint64_t addr, uint64_t size,
+                              const struct origin *o, uint32_t *guess)
 {
 	bool usable;
 	uint32_t site;
 
 	thread_now(t);
-	site = unwind_site(t, o, LEDGER_HEAP, &usable);
+	site = unwind_site(t, o, LEDGER_HEAP, guess, &usable);
 	record_alloc(t, addr, size, t->head, site, usable);
 }
 

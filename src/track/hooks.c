@@ -115,7 +115,7 @@ COLD void refused(struct thread *t)
 
 NOINLINE void got_other(struct thread *t, void *p, size_t n, const struct origin *o)
 {
-	got(t, p, n, o);
+	got(t, p, n, o, unwind_guess(t, o));
 }
 
 NOINLINE void gone_other(struct thread *t, void *p)
@@ -144,13 +144,15 @@ static NOINLINE void *malloc_event(size_t n)
 {
 	struct origin o = ORIGIN_HERE();
 	struct thread *t = enter();
+	uint32_t *guess;
 	void *p;
 
 	if (UNLIKELY(!t))
 		return LIKELY(tracker_resolved()) ? real.malloc(n) : early(n, 16);
+	guess = unwind_guess_early(t, &o);
 	p = real.malloc(n);
 	if (LIKELY(p))
-		got(t, p, n, &o);
+		got(t, p, n, &o, guess);
 	else
 		refused(t);
 	leave(t);
@@ -169,6 +171,7 @@ static NOINLINE void *calloc_event(size_t n, size_t size)
 	struct origin o = ORIGIN_HERE();
 	struct thread *t = enter();
 	size_t total;
+	uint32_t *guess;
 	void *p;
 
 	if (UNLIKELY(!t)) {
@@ -176,9 +179,10 @@ static NOINLINE void *calloc_event(size_t n, size_t size)
 			return real.calloc(n, size);
 		return __builtin_mul_overflow(n, size, &total) ? NULL : early(total, 16);
 	}
+	guess = unwind_guess_early(t, &o);
 	p = real.calloc(n, size);
 	if (LIKELY(p))
-		got(t, p, n * size, &o);
+		got(t, p, n * size, &o, guess);
 	else
 		refused(t);
 	leave(t);
@@ -243,6 +247,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 	struct ledger_block old;                                       \
 	bool known = false;                                            \
 	void *q;                                                       \
+	uint32_t *guess = unwind_guess_early(t, &o);                   \
                                                                        \
 	t->state = T_TRACKER;                                          \
 	if (p) {                                                       \
@@ -262,7 +267,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 	if (UNLIKELY(!q))                                              \
 		refused(t);                                            \
 	else if (t->countdown < 0)                                     \
-		got(t, q, bytes, &o);                                  \
+		got(t, q, bytes, &o, guess);                           \
 	leave(t);                                                      \
 	return q
 
@@ -431,7 +436,7 @@ static NOINLINE size_t xallocx_event(void *p, size_t n, size_t extra, int flags)
 		if (known)
 			event_freed(t, &old);
 		if (size >= n && t->countdown < 0)
-			got(t, p, n, &o);
+			got_other(t, p, n, &o);
 	}
 	leave(t);
 	return size;

@@ -40,11 +40,11 @@ ALWAYS_INLINE void leave(struct thread *t)
 }
 
 /* After an allocation of interest: the record, and when the next one is. */
-ALWAYS_INLINE void got(struct thread *t, void *p, size_t n, const struct origin *o)
+ALWAYS_INLINE void got(struct thread *t, void *p, size_t n, const struct origin *o, uint32_t *guess)
 {
 	t->state = T_TRACKER;
 	if (LIKELY(t->mode == M_FULL))
-		event_heap(t, (uint64_t)p, n, o);
+		event_heap(t, (uint64_t)p, n, o, guess);
 	else
 		got_slow(t, p, n, o);
 }

@@ -88,16 +88,38 @@ ALWAYS_INLINE bool path_holds(const struct path *p, const struct origin *o, uint
 #define PREDICT_RETRY 64  /* events until the next try when guesses were wrong */
 #define PREDICT_CREDIT 32 /* after a right guess; a wrong one costs 4 */
 
-/*
- * The site of the stack that starts at o; 0: unknown.  *ret_usable: its counters are known to have
- * storage in this thread's shard.
- */
-ALWAYS_INLINE uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind,
-                                   bool *ret_usable)
+/* Where a thread's table has its guess for the stack that starts at o. */
+ALWAYS_INLINE uint32_t *unwind_guess(struct thread *t, const struct origin *o)
 {
 	uint64_t key = path_place(t, o) ^ (o->pc + t->last_path) * 0xbf58476d1ce4e5b9ull;
-	uint32_t *slot = &t->predicted[(key >> 32 ^ key >> 44) & ((1u << PREDICT_BITS) - 1)],
-		 entry = *slot;
+
+	return &t->predicted[(key >> 32 ^ key >> 44) & ((1u << PREDICT_BITS) - 1)];
+}
+
+/*
+ * The same, before the real allocator is called: the path that will be checked comes nearer while
+ * the allocator works.
+ */
+ALWAYS_INLINE uint32_t *unwind_guess_early(struct thread *t, const struct origin *o)
+{
+	uint32_t *slot = unwind_guess(t, o);
+	const char *p = (const char *)path_at(*slot);
+
+	__builtin_prefetch(p);
+	__builtin_prefetch(p + 64);
+	__builtin_prefetch(p + 128);
+	__builtin_prefetch(p + 192);
+	return slot;
+}
+
+/*
+ * The site of the stack that starts at o; 0: unknown.  slot is its guess.  *ret_usable: its counters are
+ * known to have storage in this thread's shard.
+ */
+ALWAYS_INLINE uint32_t unwind_site(struct thread *t, const struct origin *o, unsigned int kind,
+                                   uint32_t *slot, bool *ret_usable)
+{
+	uint32_t entry = *slot;
 
 	*ret_usable = true;
 	if (LIKELY(t->predict_credit >= 0)) {

@@ -41,7 +41,7 @@ static WHOLE void make(uint64_t addr, uint64_t size)
 	if (t_self->mode == M_SAMPLED)
 		event_sampled(t_self, addr, size, &o);
 	else
-		event_heap(t_self, addr, size, &o);
+		event_heap(t_self, addr, size, &o, unwind_guess(t_self, &o));
 	NOTAIL();
 }
 

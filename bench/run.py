@@ -254,13 +254,13 @@ def redis_under(work):
 
 
 # struct ledger_header: where section[] begins, and the three that are the live table.
-SECTIONS_AT, LIVE_SECTIONS = 640, (9, 10, 11)
+SECTIONS_AT, LIVE_SECTIONS = 640, (10, 11, 12)
 
 
 def ledger_bytes(path):
     """(storage of the whole ledger, storage of its live table)."""
     with open(path, 'rb') as f:
-        header = f.read(SECTIONS_AT + 12 * 16)
+        header = f.read(SECTIONS_AT + 13 * 16)
         size = os.fstat(f.fileno()).st_size
 
         def stored(start, end):

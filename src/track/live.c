@@ -24,7 +24,7 @@
 
 #include <string.h>
 
-#define SPIN_BOUND 20000
+#define SPIN_BOUND 200000 /* with a yield each: some tenths of a second */
 
 uint64_t **live_root[LEDGER_ROOT_SLOTS];
 

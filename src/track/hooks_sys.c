@@ -254,13 +254,11 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 	struct child *c;
 	int r, state = PTHREAD_CREATE_JOINABLE;
 
-	if (!t) {
-		g.multi = g.careful = true;
-		return real.pthread_create(th, attr, fn, arg);
-	}
 	g.multi = g.careful = true;
 	if (g.hdr)
 		g.hdr->flags &= ~LEDGER_F_SINGLE;
+	if (!t)
+		return real.pthread_create(th, attr, fn, arg);
 	t->state = T_TRACKER;
 	if (!have_child_key) {
 		t->state = T_REAL;

@@ -416,7 +416,7 @@ bool ledger_create(bool forked)
 	h->nperiods = 2;
 	h->periods[0] = 0;
 	h->periods[1] = opt.period;
-	h->flags = (forked ? LEDGER_F_FORKED : 0);
+	h->flags = LEDGER_F_SINGLE | (forked ? LEDGER_F_FORKED : 0);
 	h->parent_pid_ledger = forked ? parent : 0;
 	h->control.active = opt.active;
 	h->control.mode = h->mode;

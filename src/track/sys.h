@@ -107,11 +107,6 @@ static inline long sys_stat_nofollow(const char *path, struct stat *st)
 	return sys6(SYS_newfstatat, AT_FDCWD, (long)path, (long)st, AT_SYMLINK_NOFOLLOW, 0, 0);
 }
 
-static inline long sys_fstat(int fd, struct stat *st)
-{
-	return sys6(SYS_fstat, fd, (long)st, 0, 0, 0, 0);
-}
-
 static inline long sys_readlink(const char *path, char *buf, size_t n)
 {
 	return sys6(SYS_readlink, (long)path, (long)buf, (long)n, 0, 0, 0);

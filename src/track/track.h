@@ -300,7 +300,6 @@ bool cfi_step(struct arch_regs *regs, uint64_t lo, uint64_t hi, bool *ret_end, b
 
 /* ---- unwind.c ---------------------------------------------------------------------- */
 
-uint32_t unwind_plain(struct thread *t, const struct origin *o); /* fills t->pcs, no memo; frames */
 bool unwind_init(void);
 void unwind_flush(void);  /* modules changed: forget rows and memo */
 void unwind_forked(void); /* another ledger: site numbers mean nothing any more */

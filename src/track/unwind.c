@@ -414,19 +414,6 @@ static bool on_known_stack(struct thread *t, uint64_t sp)
 	return LIKELY(sp - t->stack_lo < t->stack_hi - t->stack_lo) || stack_switch(t, sp);
 }
 
-uint32_t unwind_plain(struct thread *t, const struct origin *o)
-{
-	struct walk w;
-	uint64_t *links = t->word_addr + MAX_FRAMES + GROUP;
-
-	t->nframes = 1;
-	t->pcs[0] = o->pc;
-	t->cut = LEDGER_SITE_CUT_NO_CFI;
-	if (on_known_stack(t, o->sp))
-		t->nframes = walk_all(t, o, &w, links, t->word_value + MAX_FRAMES + GROUP);
-	return t->nframes;
-}
-
 /* The stack is not remembered: walk it.  Remembers it when it was seen before. */
 static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, uint64_t hash,
                                      unsigned int kind)

@@ -144,6 +144,8 @@ struct ledger_header {
 	char exe[256];       /* NUL-terminated, cut if longer */
 	char command[1024];  /* arguments joined by blanks, cut if longer */
 	char allocator[128]; /* path of the module whose malloc is used */
+	/* MARKS: struct ledger_mark[]; size 0 in ledgers of earlier builds.  Not one of section[]: its place is new. */
+	struct ledger_section marks;
 
 	/* What changes while running begins on a page of its own. */
 	struct ledger_control control __attribute__((aligned(4096)));
@@ -165,6 +167,7 @@ struct ledger_header {
 	uint64_t peak_copy_sites; /* entries of it */
 	uint32_t peak_which;      /* 0 or 1; the other half may be half-written */
 	uint32_t peak_valid;      /* 0: no copy yet; what is in use now is the peak */
+	uint64_t nmarks;          /* entries of MARKS in use; last, because it is new */
 };
 
 struct ledger_module {
@@ -213,6 +216,8 @@ struct ledger_site {
 };
 #define LEDGER_SITE_CUT_DEPTH 1u  /* more than LEDGER_MAX_DEPTH frames */
 #define LEDGER_SITE_CUT_NO_CFI 2u /* the outermost frames are missing */
+#define LEDGER_SITE_IGNORED \
+	4u /* allocated while leak reports were disabled: roots of a leak check */
 
 #define LEDGER_LIFE_BUCKETS 24u
 #define LEDGER_LIFE_NEAR 3u
@@ -244,6 +249,26 @@ struct ledger_class {
 	uint64_t alloc_count, alloc_bytes, free_count, free_bytes; /* as in ledger_counters */
 };
 #define LEDGER_SIZE_CLASSES 128u
+
+/*
+ * What the program or the tracker said of pieces of memory, for leak checks.  Entries are only
+ * ever added; UNIGNORE and UNROOT take back the latest entry of the same address (and size).
+ */
+enum ledger_mark_kind {
+	MARK_NONE = 0,
+	MARK_IGNORE = 1, /* the block that holds `address` is not to be reported, nor what it holds */
+	MARK_UNIGNORE = 2,
+	MARK_ROOT = 3, /* [address, address + size) is a root region */
+	MARK_UNROOT = 4,
+	MARK_TRACKER = 5, /* memory of the tracker itself: no root */
+};
+
+struct ledger_mark {
+	uint64_t address, size;
+	uint32_t kind; /* enum ledger_mark_kind; stored last */
+	uint32_t pad;
+};
+#define LEDGER_MAX_MARKS (1u << 20)
 
 struct ledger_peak {
 	uint64_t count; /* in use, units of 2^-16 block */
@@ -343,6 +368,7 @@ _Static_assert(sizeof(struct ledger_site) == 16, "layout");
 _Static_assert(sizeof(struct ledger_counters) == 64, "layout");
 _Static_assert(sizeof(struct ledger_tail) == 192, "layout");
 _Static_assert(sizeof(struct ledger_class) == 32, "layout");
+_Static_assert(sizeof(struct ledger_mark) == 24, "layout");
 _Static_assert(sizeof(struct ledger_peak) == 16, "layout");
 _Static_assert(sizeof(struct ledger_point) == 32, "layout");
 _Static_assert(sizeof(struct ledger_block) == 16, "layout");

@@ -46,6 +46,12 @@ struct check_coverage {
 	const char *const *notes; /* NULL-terminated sentences: of the image, the heap, the roots */
 };
 
+/* Addresses of lost blocks, so that a later check can tell what is new, or what stayed. */
+struct check_lost {
+	uint64_t *addresses; /* ascending */
+	size_t n;
+};
+
 struct check {
 	enum check_moment moment;
 	int32_t pid;
@@ -57,10 +63,51 @@ struct check {
 	struct reach_total known; /* in the baseline: of definite and possible */
 	struct reach_total inuse; /* all blocks */
 	uint64_t alloc_blocks, free_blocks, alloc_bytes; /* heap summary, with a ledger; else 0 */
+	struct reach_total unconfirmed; /* lost for the first time, where only what stays lost is wanted */
 	struct leaks leaks;
+	struct check_lost lost; /* definite, indirect and possible blocks */
 	struct check_coverage coverage;
 	struct profile *profile;                 /* symbolized; NULL without a ledger; owned */
 	const struct suppressions *suppressions; /* borrowed; NULL none */
+	char **notes;                            /* behind coverage.notes */
+	char **warnings;                         /* the symbolizer's, NULL-terminated */
 };
+
+struct check_options {
+	struct reach_options reach; /* `suppressed` is set by check_make() */
+	enum check_moment moment;
+	const char *ledger;                /* path; NULL: none */
+	const char *name;                  /* of a local check */
+	struct suppressions *suppressions; /* counts what matches; NULL none */
+	const char *baseline;              /* path; NULL none */
+	unsigned int classes;              /* set of classes to make records of */
+	bool recorded_only; /* blocks the ledger does not know are not reported (minimal) */
+	bool draconian;     /* everything not freed is a leak */
+	const struct check_lost *before; /* only what is not among these; NULL: all */
+	const struct check_lost
+		*persisted; /* of definite and possible: only what is among these too; NULL: all */
+	const struct roots_options *exit; /* exit_* of it are used; NULL none */
+	bool no_symbols;
+	const char *const *debug_dirs; /* for the symbolizer; NULL none */
+};
+
+/* Everything from the image to the records.  The image may be resumed or freed afterwards. */
+struct seep_error *check_make(struct image *img, const struct check_options *opts,
+                              struct check **ret_check);
+void check_free(struct check *c);
+
+static inline void check_freep(struct check **c)
+{
+	check_free(*c);
+}
+#define _cleanup_check_ __attribute__((cleanup(check_freep)))
+
+/*
+ * One chain that holds the block at `addr`, root first, as text: "static variable cache of redis-server
+ * holds 0x… (a hash table, dict.c:120), which at +16 holds …".
+ */
+struct buf;
+struct seep_error *check_why(struct image *img, const struct check_options *opts, uint64_t addr,
+                             bool explain, struct buf *out);
 
 #endif

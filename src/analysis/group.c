@@ -29,7 +29,7 @@ uint64_t group_measure(const struct group_sum *s, struct measure m)
 	return measure_of(&s->value[m.value], m.blocks);
 }
 
-static void sum_add(struct group_sum *to, const struct group_sum *s)
+void group_sum_add(struct group_sum *to, const struct group_sum *s)
 {
 	for (size_t i = 0; i < MEASURE_NVALUES; i++)
 		prof_value_add(&to->value[i], &s->value[i]);
@@ -91,8 +91,8 @@ static int by_site(const struct view *v, struct groups *g)
 			to->kind = s->kind;
 		}
 		to->cut |= s->cut_depth || s->cut_no_cfi;
-		sum_add(&to->self, &sum);
-		sum_add(&g->sum, &sum);
+		group_sum_add(&to->self, &sum);
+		group_sum_add(&g->sum, &sum);
 	}
 	return 0;
 }
@@ -117,8 +117,8 @@ static int by_code(const struct view *v, bool by_function, const struct groups *
 		if (!s->id) {
 			size_t k = by_function ? n : n - 1;
 
-			sum_add(&g->items[k].self, &s->self);
-			sum_add(&g->items[k].total, &s->self);
+			group_sum_add(&g->items[k].self, &s->self);
+			group_sum_add(&g->items[k].total, &s->self);
 		}
 		for (uint32_t node = s->id; node; node = v->nodes[node].parent) {
 			const struct view_location *l = &v->locations[v->nodes[node].location];
@@ -127,11 +127,11 @@ static int by_code(const struct view *v, bool by_function, const struct groups *
 			                                         : l->module;
 
 			if (node == s->id)
-				sum_add(&g->items[k].self, &s->self);
+				group_sum_add(&g->items[k].self, &s->self);
 			if (stamp[k] == i + 1)
 				continue;
 			stamp[k] = i + 1;
-			sum_add(&g->items[k].total, &s->self);
+			group_sum_add(&g->items[k].total, &s->self);
 		}
 	}
 	for (size_t i = 0; i <= n; i++)
@@ -156,8 +156,8 @@ static int by_thread(const struct view *v, struct groups *g)
 		if (v->site_node[c->site] == VIEW_DROPPED)
 			continue;
 		sum.inuse_samples = prof_effective_samples(&c->inuse);
-		sum_add(&g->items[c->thread].self, &sum);
-		sum_add(&g->sum, &sum);
+		group_sum_add(&g->items[c->thread].self, &sum);
+		group_sum_add(&g->sum, &sum);
 	}
 	for (size_t i = 0; i < p->nthreads; i++)
 		if (g->items[i].self.sites)
@@ -172,13 +172,13 @@ static int by_kind(const struct groups *sites, struct groups *g)
 	for (uint8_t i = 0; i < PROF_NKINDS; i++)
 		g->items[i].id = g->items[i].kind = i;
 	for (size_t i = 0; i < sites->n; i++)
-		sum_add(&g->items[sites->items[i].kind].self, &sites->items[i].self);
+		group_sum_add(&g->items[sites->items[i].kind].self, &sites->items[i].self);
 	for (uint8_t i = 0; i < PROF_NKINDS; i++) {
 		if (!g->items[i].self.sites)
 			continue;
 		g->items[g->n++] = g->items[i];
 		if (PROF_KIND_BIT(i) & PROF_MEMORY)
-			sum_add(&g->sum, &g->items[i].self);
+			group_sum_add(&g->sum, &g->items[i].self);
 	}
 	if (!g->sum.sites)
 		g->sum = sites->sum;

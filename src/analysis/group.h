@@ -69,6 +69,7 @@ void groups_release(struct groups *g);
 
 uint64_t measure_of(const struct prof_value *v, bool blocks);
 uint64_t group_measure(const struct group_sum *s, struct measure m);
+void group_sum_add(struct group_sum *to, const struct group_sum *s);
 
 /* The name of a group as sorting and reports use it; NULL: unknown. */
 const char *group_name(const struct view *v, enum group_by by, const struct group *g);

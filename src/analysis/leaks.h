@@ -4,7 +4,8 @@
  * what fixing them frees.
  *
  * Blocks whose stack is known belong together by class and stack; others by class and by
- * what they are: a C++ type (its vtable's), text, or a size.
+ * what they are: a C++ type (its vtable's), text, or a size.  The C library's own (BLOCK_INTERNAL)
+ * are in no record.
  */
 #ifndef SEEP_ANALYSIS_LEAKS_H
 #define SEEP_ANALYSIS_LEAKS_H
@@ -33,17 +34,22 @@ struct leak_record {
 	uint64_t cycles;                          /* leaders of cycles among the blocks */
 	uint64_t min_size, max_size;
 	enum leak_content content;
-	char *what; /* type name, or the text's beginning (escaped); NULL unknown */
+	char *what; /* type name, or the beginning of the first block's text (escaped); NULL unknown */
 	uint64_t addresses[LEAK_ADDRESSES]; /* the first of its blocks */
 	uint32_t naddresses;
-	char fingerprint[17]; /* 16 hex digits: class, functions and modules of the stack (or what); not addresses, lines or sizes */
-	const char *rule;     /* of suppressed records: the suppression's name; borrowed */
-	uint64_t persisted;   /* --watch: checks in a row that saw it lost */
-	bool known;           /* in the baseline */
+	/*
+	 * 16 hex digits of what outlives a rebuild: class, functions and modules of the stack, else the
+	 * type; where there is neither, the size.  Not addresses and lines (docs/CHECK-JSON.md).
+	 */
+	char fingerprint[17];
+	const char *rule;   /* of suppressed records: the suppression's name; borrowed */
+	uint64_t persisted; /* --watch: checks in a row that saw it lost */
+	bool known;         /* in the baseline */
 };
 
 struct leaks_options {
-	unsigned int classes; /* set of 1u << enum reach_class to make records of */
+	unsigned int classes;          /* set of 1u << enum reach_class to make records of */
+	const char *const *debug_dirs; /* for names of vtables; NULL none */
 };
 
 struct leaks {

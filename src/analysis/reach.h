@@ -96,20 +96,23 @@ struct reach_total {
 };
 
 struct reach {
-	struct reach_total total[REACH_NCLASSES];
+	struct reach_total total[REACH_NCLASSES]; /* every block is in one of them */
 	struct reach_total by_heuristic[4]; /* reachable thanks to it alone, in the order of the bits */
 	struct reach_leader *leaders;       /* definite blocks, ascending by index */
 	size_t nleaders;
 	uint64_t root_bytes[ROOT_NKINDS];
 	uint64_t scanned_bytes;    /* of blocks */
 	uint64_t unreadable_bytes; /* roots and blocks that could not be read */
+	uint64_t swapped_bytes;    /* pages that had to come from swap */
 	uint64_t memory_bytes;     /* used by the checker, at its highest */
 	uint64_t ns_roots, ns_mark, ns_lost;
 };
 
 /*
  * blocks[]: ascending, not overlapping; their class bits and BLOCK_CYCLE are set.  Blocks with
- * BLOCK_IGNORED are roots.  A block of size 0 counts as one of 1 byte.
+ * BLOCK_INTERNAL are roots.  So are those with BLOCK_IGNORED (unless ROOT_IGNORED is left out): lost ones
+ * and what they alone hold are REACH_SUPPRESSED.  A block of size 0 is one byte long where pointers
+ * are concerned and counts 0 bytes.  Bits 11 to 15 of the flags are scratch: 0 before and after.
  */
 struct seep_error *reach_run(const struct image *img, struct block *blocks, size_t nblocks,
                              const struct root *roots, size_t nroots,
@@ -139,14 +142,40 @@ struct reach_path {
 };
 
 /*
- * A shortest chain from a root to the block that holds addr; of a lost block the chain begins
- * at the lost block that holds it (root NULL).  -> ret_path->nsteps 0: nothing points to it.
+ * A shortest chain from a root to the block that holds addr, by start and benign pointers if
+ * there is one.  Of a lost block (root NULL) it begins at a lost block that holds it, its leader when blocks
+ * carry the classes reach_run() gave them: steps[0] is that block (from and to are 0), the next ones
+ * lead on.  nsteps 0: nothing points to it.
  */
 struct seep_error *reach_why(const struct image *img, const struct block *blocks, size_t nblocks,
                              const struct root *roots, size_t nroots,
                              const struct reach_options *opts, uint64_t addr,
                              struct reach_path *ret_path);
 void reach_path_release(struct reach_path *p);
+
+/* ---- why is it not? ------------------------------------------------------------- */
+
+enum reach_how {
+	REACH_HIT_UNALIGNED, /* a pointer at an address that is no multiple of 8 */
+	REACH_HIT_TOP_BITS,  /* the upper 16 bits are a tag */
+	REACH_HIT_LOW_BITS,  /* the lower 3 bits are a tag: it points to the start without them */
+	REACH_HIT_PACKED,    /* the address is in the upper 48 bits */
+	REACH_HIT_END,       /* it points just past the end */
+};
+
+/* A word that would lead to a block if pointers were read in another way. */
+struct reach_hit {
+	enum reach_how how;
+	const struct root *root; /* where it is; NULL: in a block */
+	uint32_t block;          /* then this one */
+	uint64_t from;           /* its address (0: a register) */
+	uint64_t word;
+};
+
+/* Up to max words, anywhere in roots and blocks, that would reach the block that holds addr; in order of address, roots first. */
+struct seep_error *reach_explain(const struct image *img, const struct block *blocks, size_t nblocks,
+                                 const struct root *roots, size_t nroots, uint64_t addr,
+                                 struct reach_hit *ret_hits, size_t max, size_t *ret_n);
 
 /* The block that holds addr, or -1. */
 int64_t block_find(const struct block *blocks, size_t nblocks, uint64_t addr);

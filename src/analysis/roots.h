@@ -5,7 +5,8 @@
  *
  * Left out: what an allocator owns (heap ranges), the tracker's own memory
  * (libseep.so's data and the ranges the ledger names), the part of a stack below its sp,
- * stacks of threads that have ended, read-only and shared file mappings.
+ * stacks of threads that have ended, read-only mappings (but for what ld.so wrote to and then protected) and
+ * shared file mappings.
  */
 #ifndef SEEP_ANALYSIS_ROOTS_H
 #define SEEP_ANALYSIS_ROOTS_H
@@ -36,8 +37,11 @@ struct roots {
 	size_t n;
 	char **notes; /* what could not be told, a sentence each */
 	size_t nnotes;
+	uint64_t **words; /* those of dynamic TLS; owned */
+	size_t nwords;
 };
 
+/* heap: as walked (and met with the ledger); opts: NULL none. */
 struct seep_error *roots_find(const struct image *img, const struct heap *heap,
                               const struct roots_options *opts, struct roots *ret_roots);
 void roots_release(struct roots *r);

@@ -208,6 +208,8 @@ static struct seep_error *prepare_env(const struct launch_options *o, const char
 		buf_printf(&ours, "mode=sampled,sample=%" PRIu64, o->period);
 	else
 		buf_puts(&ours, "mode=full");
+	if (o->tracker_options && *o->tracker_options)
+		buf_printf(&ours, ",%s", o->tracker_options);
 	if (!o->follow)
 		buf_puts(&ours, ",only=          "); /* room for a pid, filled in by the child */
 	if (ours.failed)

@@ -22,11 +22,12 @@ struct seep_error;
 #define LAUNCH_NOT_TRACKABLE 2
 
 struct launch_options {
-	char *const *argv;       /* the command and its arguments, NULL-terminated */
-	const char *ledger_dir;  /* where its ledgers go; must exist */
-	uint64_t period;         /* bytes; 0: every block */
-	bool follow;             /* its children too */
-	const sigset_t *sigmask; /* the signal mask the program starts with; NULL: ours */
+	char *const *argv;           /* the command and its arguments, NULL-terminated */
+	const char *ledger_dir;      /* where its ledgers go; must exist */
+	uint64_t period;             /* bytes; 0: every block */
+	bool follow;                 /* its children too */
+	const char *tracker_options; /* more for SEEP_OPTIONS, "check=end"; NULL or "": none */
+	const sigset_t *sigmask;     /* the signal mask the program starts with; NULL: ours */
 };
 
 /*

@@ -219,6 +219,7 @@ static void free_parts(struct symbol_parts *s)
 {
 	for (size_t i = 0; i < s->nlines; i++) {
 		free(s->lines[i].function);
+		free(s->lines[i].linkage);
 		free(s->lines[i].file);
 	}
 	free(s->lines);

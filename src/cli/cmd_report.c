@@ -18,6 +18,7 @@
 #include "capture/capture.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "output/emit.h"
 #include "output/report.h"
 #include "profile/profile.h"
@@ -199,11 +200,8 @@ static struct seep_error *open_inputs(char **names, size_t n, struct profile **r
 
 	if (!in)
 		return &seep_error_nomem;
-	for (size_t i = 0; !err && i < n; i++) {
-		err = profile_open(names[i], &read, &in[i]);
-		if (!err)
-			err = profile_check(in[i]);
-	}
+	for (size_t i = 0; !err && i < n; i++)
+		err = cli_open_profile("report", names[i], &read, &in[i]);
 	if (!err && n == 1)
 		*ret_profile = TAKE(in[0]);
 	else if (!err)

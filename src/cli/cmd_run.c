@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/run.h"
+#include "cli/run_check.h"
 #include "cli/snapshot_name.h"
 #include "cli/status_line.h"
 
@@ -89,11 +90,30 @@ static int exit_status(const struct run_end *end)
 	return WIFSIGNALED(end->status) ? 128 + WTERMSIG(end->status) : WEXITSTATUS(end->status);
 }
 
-static int run(const struct run_options *o, char **argv)
+/* What was not checked, and why: a check that is silently missing would look like a clean one. */
+static void say_unchecked(const struct run_check *check, const struct run_end *end, pid_t pid)
 {
-	struct run_watch watch = { .signals = -1 };
+	if (check->mode == CHECK_MODE_NONE || check->mode == CHECK_MODE_LOCAL ||
+	    check->target_ended || check->failed)
+		return;
+	if (WIFSIGNALED(end->status))
+		cli_warn("run",
+		         "process %d was ended by signal %d (%s): it could not be checked for leaks. A "
+		         "core file can: seep check CORE",
+		         (int)pid, WTERMSIG(end->status), strsignal(WTERMSIG(end->status)));
+	else
+		cli_warn("run",
+		         "process %d was not checked for leaks: its end was not seen. It may have gone "
+		         "on as another program, or is one the tracker cannot be loaded into",
+		         (int)pid);
+}
+
+static int run(const struct run_options *o, struct run_check *check, char **argv)
+{
+	struct run_watch watch = { .signals = -1, .check = check };
 	struct launch_options launch = { .argv = argv,
 		                         .follow = o->follow,
+		                         .tracker_options = run_check_tracker_options(check),
 		                         .period = o->sampled ? o->period : 0 };
 	_cleanup_free_ char *dir = NULL, *path = NULL;
 	struct run_result res = { 0 };
@@ -109,7 +129,9 @@ static int run(const struct run_options *o, char **argv)
 	err = launch_make_dir(o->dir, &dir);
 	if (err)
 		return cli_fail("run", err);
-	err = run_watch_init(&watch);
+	err = run_check_listen(check, dir);
+	if (!err)
+		err = run_watch_init(&watch);
 	if (!err) {
 		launch.ledger_dir = dir;
 		launch.sigmask = &watch.mask;
@@ -117,6 +139,7 @@ static int run(const struct run_options *o, char **argv)
 		err = launch_start(&launch, &watch.pid, &status);
 	}
 	if (err) {
+		run_check_release(check);
 		rmdir(dir);
 		run_watch_release(&watch);
 		cli_fail("run", err);
@@ -125,8 +148,17 @@ static int run(const struct run_options *o, char **argv)
 	watch.dir = dir;
 	watch.progress = o->progress && !o->quiet && status_line_possible();
 	err = run_watch_wait(&watch, &end);
-	if (!err)
+	if (!err) {
 		status = exit_status(&end);
+		say_unchecked(check, &end, watch.pid);
+		err = run_check_finish(check);
+		if (run_check_fails(check))
+			status = check->cli.fail_status;
+	}
+	if (err) {
+		cli_fail("run", err);
+		err = NULL;
+	}
 	if (!err)
 		err = run_collect(o, watch.pid, dir, &res);
 	if (err) {
@@ -147,7 +179,10 @@ int cmd_run(int argc, char **argv)
 	struct run_options o = {
 		.period = DEFAULT_PERIOD, .follow = true, .summary = true, .progress = true
 	};
-	const struct cli_option opts[] = {
+	struct cli_option opts[RUN_CHECK_ROWS + 20];
+	struct run_check check;
+	bool summary_given = false;
+	const struct cli_option own[] = {
 		{ CLI_SIZE, 0, "sample", &o.period, "BYTES",
 		  "track one block for each so many bytes on average (default 512K), not all", true,
 		  &o.sampled },
@@ -166,24 +201,32 @@ int cmd_run(int argc, char **argv)
 		  false, NULL },
 		{ CLI_FLAG, 'q', "quiet", &o.quiet, NULL, "say nothing but errors", false, NULL },
 		{ CLI_FLAG, 0, "summary", &o.summary, NULL,
-		  "summary at the end (default; --no-summary: none)", false, NULL },
+		  "summary at the end (default, but with checks; --no-summary: none)", false,
+		  &summary_given },
 		{ CLI_FLAG, 0, "progress", &o.progress, NULL,
 		  "progress on a terminal (default; --no-progress: none)", false, NULL },
 		{ CLI_STRING, 0, "json", &o.json, "FILE",
 		  "the summary as JSON (default: to stderr)", true, &o.json_given },
 		{ .type = CLI_END },
 	};
-	int n = cli_parse(opts, argc, argv, true);
 	struct seep_error *err;
+	int n, status = CLI_FAILED;
 
-	if (n < 0)
-		return n == -2 ? CLI_OK : CLI_FAILED;
-	if (!n) {
+	run_check_init(&check);
+	memcpy(opts + run_check_options(&check, opts), own, sizeof(own));
+	n = cli_parse(opts, argc, argv, true);
+	if (n < 0) {
+		status = n == -2 ? CLI_OK : CLI_FAILED;
+	} else if (!n) {
 		fprintf(stderr, "seep run: which program?  seep run -- COMMAND [ARGUMENTS]\n");
-		return CLI_FAILED;
+	} else {
+		err = check_options(&o);
+		if (!err)
+			err = run_check_resolve(&check);
+		if (check.mode != CHECK_MODE_NONE && !summary_given)
+			o.summary = false; /* the checks are what was asked for */
+		status = err ? cli_fail("run", err) : run(&o, &check, argv + 1);
 	}
-	err = check_options(&o);
-	if (err)
-		return cli_fail("run", err);
-	return run(&o, argv + 1);
+	run_check_release(&check);
+	return status;
 }

@@ -17,9 +17,13 @@ const struct cli_command cli_commands[] = {
 	{ "report", "[OPTIONS] LEDGER|SNAPSHOT|PID|NAME",
 	  "Where the memory is: by site, function, module, thread", cmd_report },
 #endif
+	{ "check", "[OPTIONS] PID|NAME|CORE [EXECUTABLE]",
+	  "Which blocks does nothing point to any more: leaks", cmd_check },
 	{ "ps", "[OPTIONS]", "List tracked processes, live and dead", cmd_ps },
 	{ "snap", "[OPTIONS] PID|NAME|LEDGER", "Take a snapshot without touching the process",
 	  cmd_snap },
+	{ "export", "[OPTIONS] PROFILE", "Write a profile in the format of another tool",
+	  cmd_export },
 	{ "help", "[COMMAND]", "What the commands are, or how one is used", cmd_help },
 	{ NULL, NULL, NULL, NULL },
 };

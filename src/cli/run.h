@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 struct profile;
+struct run_check;
 
 struct run_options {
 	const char *out, *dir, *json;
@@ -27,7 +28,8 @@ struct run_watch {
 	pid_t pid;
 	const char *dir;
 	bool progress;
-	uint64_t oom_kills; /* of the machine, before */
+	uint64_t oom_kills;      /* of the machine, before */
+	struct run_check *check; /* whose requests are served meanwhile */
 };
 
 struct run_end {

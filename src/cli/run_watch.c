@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "cli/run_check.h"
 #include "cli/status_line.h"
 #include "output/units.h"
 
@@ -221,15 +222,20 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 	struct progress progress = { .ns = now_ns() };
 
 	while (!has_ended(w->pid)) {
-		struct pollfd pfd = { .fd = w->signals, .events = POLLIN };
-		int r = poll(&pfd, 1, w->progress ? TICK_MS : -1);
+		struct pollfd pfds[2] = { { .fd = w->signals, .events = POLLIN },
+			                  { .fd = w->check->fd, .events = POLLIN } };
+		int r = poll(pfds, ARRAY_SIZE(pfds), w->progress ? TICK_MS : -1);
 
 		if (r < 0 && errno != EINTR) {
 			status_line_clear(&progress.line);
 			return seep_error_new(errno, "cannot wait for process %d", (int)w->pid);
 		}
-		if (r > 0)
+		if (r > 0 && pfds[0].revents)
 			handle_signals(w, &progress);
+		if (r > 0 && pfds[1].revents) {
+			status_line_clear(&progress.line);
+			run_check_serve(w->check, w->pid);
+		}
 		if (r == 0)
 			progress_show(&progress, w->dir);
 	}

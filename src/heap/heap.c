@@ -1,10 +1,200 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which allocators are in an image, and the walkers for them.
+ * Which allocators are in an image, and what they found.
+ *
+ * The walkers are asked in turn and each looks for its own data structures; none goes by version numbers or symbols,
+ * which stripped, static and patched programs do not have.  A process has one malloc; the others that can live
+ * beside it (a prefixed jemalloc, a runtime's own heap) are named, so that nobody takes their memory for something
+ * a check has looked into.
  */
 #include "heap/heap.h"
 
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "heap/heap_private.h"
+
+int heap_more_blocks(struct heap_builder *b)
+{
+	size_t room = b->blocks_room ? b->blocks_room * 2 : 4096;
+	struct block *grown = realloc(b->heap->blocks, room * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	b->heap->blocks = grown;
+	b->blocks_room = room;
+	return 0;
+}
+
+int heap_add_range(struct heap_builder *b, uint64_t start, uint64_t end)
+{
+	struct heap *h = b->heap;
+
+	if (start >= end)
+		return 0;
+	if (h->nranges && h->ranges[h->nranges - 1].end == start) {
+		h->ranges[h->nranges - 1].end = end;
+		return 0;
+	}
+	if (h->nranges == b->ranges_room) {
+		size_t room = b->ranges_room ? b->ranges_room * 2 : 64;
+		struct heap_range *grown = realloc(h->ranges, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		h->ranges = grown;
+		b->ranges_room = room;
+	}
+	h->ranges[h->nranges++] = (struct heap_range){ .start = start, .end = end };
+	return 0;
+}
+
+void heap_note(struct heap *h, const char *fmt, ...)
+{
+	char **grown = realloc(h->notes, (h->nnotes + 1) * sizeof(*grown)), *text;
+	va_list ap;
+	int n;
+
+	if (!grown)
+		return;
+	h->notes = grown;
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n >= 0)
+		h->notes[h->nnotes++] = text;
+}
+
+struct block *heap_block_at(struct heap *h, uint64_t address)
+{
+	size_t lo = 0, hi = h->nblocks;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (h->blocks[mid].address < address)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < h->nblocks && h->blocks[lo].address == address ? &h->blocks[lo] : NULL;
+}
+
+bool heap_is_anonymous(const struct image_map *m)
+{
+	const uint32_t rw = IMAGE_READ | IMAGE_WRITE;
+
+	if ((m->flags & rw) != rw || (m->flags & (IMAGE_SHARED | IMAGE_ABSENT)))
+		return false;
+	if (!strncmp(m->path, "/anon_hugepage", 14))
+		return true; /* MAP_HUGETLB: the kernel shows a file that nobody can open */
+	return !m->inode &&
+	       (!m->path[0] || !strcmp(m->path, "[heap]") || !strncmp(m->path, "[anon:", 6));
+}
+
+bool heap_is_mapped(const struct image *img, uint64_t start, uint64_t end)
+{
+	const uint32_t rw = IMAGE_READ | IMAGE_WRITE;
+	size_t i = image_map_after(img, start);
+
+	if (start >= end)
+		return false;
+	for (; i < img->nmaps; i++) {
+		const struct image_map *m = &img->maps[i];
+
+		if (m->start > start || (m->flags & rw) != rw)
+			return false;
+		if (m->end >= end)
+			return true;
+		start = m->end;
+	}
+	return false;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct heap_range *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* In order, and overlapping or adjoining ones joined. */
+static void merge_ranges(struct heap *h)
+{
+	size_t n = 0;
+
+	if (!h->nranges)
+		return;
+	qsort(h->ranges, h->nranges, sizeof(*h->ranges), by_start);
+	for (size_t i = 1; i < h->nranges; i++) {
+		struct heap_range *last = &h->ranges[n];
+
+		if (h->ranges[i].start > last->end)
+			h->ranges[++n] = h->ranges[i];
+		else if (h->ranges[i].end > last->end)
+			last->end = h->ranges[i].end;
+	}
+	h->nranges = n + 1;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct block *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+/* Walkers go upwards, so this is one look at each block; damage can make segments overlap, though. */
+static void order_blocks(struct heap *h)
+{
+	bool ordered = true;
+	size_t n = 0;
+
+	for (size_t i = 1; i < h->nblocks && ordered; i++)
+		ordered = h->blocks[i - 1].address < h->blocks[i].address;
+	if (ordered)
+		return;
+	qsort(h->blocks, h->nblocks, sizeof(*h->blocks), by_address);
+	for (size_t i = 1; i < h->nblocks; i++)
+		if (h->blocks[i].address != h->blocks[n].address)
+			h->blocks[++n] = h->blocks[i];
+	h->nblocks = n + 1;
+}
+
+struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap)
+{
+	struct heap_builder b = { .heap = calloc(1, sizeof(struct heap)) };
+	struct block *fitted;
+	int r;
+
+	if (!b.heap)
+		return &seep_error_nomem;
+	if (img->page_size < 4096 || img->page_size > 65536 ||
+	    (img->page_size & (img->page_size - 1))) {
+		heap_free(b.heap);
+		return seep_error_new(0, "the process's page size of %llu bytes makes no sense",
+		                      (unsigned long long)img->page_size);
+	}
+	r = glibc_walk(img, &b);
+	if (r == -ENOENT)
+		r = musl_walk(img, &b);
+	if (r == -ENOMEM) {
+		heap_free(b.heap);
+		return &seep_error_nomem;
+	}
+	heap_note_others(img, b.heap);
+	order_blocks(b.heap);
+	merge_ranges(b.heap);
+	fitted = realloc(b.heap->blocks, (b.heap->nblocks + 1) * sizeof(*fitted));
+	if (fitted)
+		b.heap->blocks = fitted;
+	*ret_heap = b.heap;
+	return NULL;
+}
 
 void heap_free(struct heap *h)
 {

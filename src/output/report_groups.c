@@ -87,7 +87,7 @@ static void stack_numbers(const struct report *r, uint32_t leaf, uint32_t culpri
 	emit_field(r->e, "look_here", NULL, look_here < 0 ? emit_none() : emit_number(look_here));
 }
 
-static void site_stack(const struct report *r, uint32_t leaf)
+void report_stack(const struct report *r, uint32_t leaf)
 {
 	uint32_t culprit = view_culprit(r->v, leaf), node = leaf;
 	size_t all, shown;
@@ -154,7 +154,7 @@ static void site(const struct report *r, size_t rank, const struct group *g,
 		emit_field(r->e, "blocks", NULL, report_value(r->p, s, k, true));
 		emit_object_end(r->e);
 	}
-	site_stack(r, g->id);
+	report_stack(r, g->id);
 	emit_object_end(r->e);
 	emit_blank(r->e);
 	buf_release(&format);

@@ -54,6 +54,11 @@ static const struct loss_words {
 	                          "changes no number." },
 	[LOSS_BOOTSTRAP] = { "bootstrap", "allocation was", "allocations were",
 	                     "made before the real allocator was known, and not counted." },
+	[LOSS_MARKS_FULL] = { "marks_full", "annotation", "annotations",
+	                      "of the program (ignored block, root region) found no room: a leak check does not "
+	                      "know of them." },
+	[LOSS_UNCHECKED] = { "unchecked", "leak check was", "leak checks were",
+	                     "due, but no seep was there to make them." },
 };
 
 static const struct loss_words torn_words = {

@@ -58,6 +58,9 @@ void frames_take(struct frame_table *f, uint32_t location); /* UINT32_MAX: nothi
 void report_frames(const struct report *r);
 struct emit_value report_frame(const struct report *r, uint32_t location); /* its number */
 
+/* The stack that ends at node `leaf`: in text a table of frames, in JSON numbers, and which one to look at. */
+void report_stack(const struct report *r, uint32_t leaf);
+
 void report_head(const struct report *r);
 struct seep_error *report_groups(struct report *r, const struct groups *g);
 struct seep_error *report_tree(struct report *r, const struct tree *t);

@@ -98,6 +98,7 @@ struct image {
  * What a kind of image provides.  read: copies up to len bytes from addr on, returns how many
  * could be read before the first unreadable byte.  resident: one byte for each page, 1 when reading
  * it costs no more than a copy and brings nothing back into memory (present; in a core: dumped), 2 swapped.
+ * In a clone, pages of files that nobody has written to count as neither: a fork does not copy them.
  * peek: the bytes in place when they are mapped here anyway, or NULL.
  */
 struct image_ops {
@@ -109,7 +110,7 @@ struct image_ops {
 };
 
 struct image_options {
-	bool clone;           /* a copy-on-write clone rather than a stopped process */
+	bool clone; /* a copy-on-write clone; where none can be had the process is stopped, with a note */
 	uint64_t max_stop_ns; /* give up when the process would stand still for longer; 0: 30 s */
 };
 
@@ -122,7 +123,11 @@ struct seep_error *image_open_process(pid_t pid, const struct image_options *opt
 /* A core file; exe (NULL: the one the core names) helps with what was not dumped, such as read-only segments. */
 struct seep_error *image_open_core(const char *path, const char *exe, struct image **ret_image);
 
-/* Lets a stopped process go on before the image is freed; a clone or a core: nothing.  Reads fail afterwards (live). */
+/*
+ * Lets a stopped process go on before the image is freed; a clone or a core: nothing.  Reads fail afterwards
+ * (live).  An error says that the process ran on before this: max_stop_ns had passed, or the guardian was
+ * killed.  What was read up to here is then not of one moment, so call it before a result is believed.
+ */
 struct seep_error *image_resume(struct image *img);
 void image_free(struct image *img);
 

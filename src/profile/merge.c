@@ -107,6 +107,7 @@ static int copy_symbol(struct merge *m, const struct prof_symbol *from, uint32_t
 		to->lines[i].line = from->lines[i].line;
 		to->lines[i].inlined = from->lines[i].inlined;
 		if (copy_str(&to->lines[i].function, from->lines[i].function) < 0 ||
+		    copy_str(&to->lines[i].linkage, from->lines[i].linkage) < 0 ||
 		    copy_str(&to->lines[i].file, from->lines[i].file) < 0)
 			return -1;
 	}

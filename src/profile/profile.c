@@ -50,6 +50,7 @@ void profile_free(struct profile *p)
 	for (size_t i = 0; i < p->nsymbols; i++) {
 		for (uint32_t j = 0; p->symbols[i].lines && j < p->symbols[i].nlines; j++) {
 			free(p->symbols[i].lines[j].function);
+			free(p->symbols[i].lines[j].linkage);
 			free(p->symbols[i].lines[j].file);
 		}
 		free(p->symbols[i].lines);

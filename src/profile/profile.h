@@ -62,6 +62,7 @@ struct prof_line {
 	char *file;     /* NULL unknown */
 	uint32_t line;  /* 0 unknown */
 	bool inlined;   /* inlined into the next entry */
+	char *linkage;  /* mangled; NULL: the same as function, or unknown (snapshots lack it) */
 };
 
 #define PROF_NO_MODULE UINT32_MAX

@@ -323,6 +323,7 @@ static void set_name(struct walk *w, struct lines_func *f, Dwarf_Die *die)
 	/* in C an assembler name is an alias for the library's own use: __GI___libc_malloc */
 	if (linkage && names_is_mangled(linkage)) {
 		f->name = names_function(w->l->names, linkage);
+		f->linkage = linkage;
 		return;
 	}
 	name = string_attr(die, DW_AT_name);

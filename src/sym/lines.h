@@ -26,6 +26,7 @@ struct warnings;
 struct lines_func {
 	const struct lines_func *outer; /* inlined into this one; NULL: a real function */
 	const char *name;               /* NULL unknown */
+	const char *linkage;            /* mangled; NULL: none; as long as the file */
 	const char *call_file;          /* where `outer` calls this copy; NULL unknown */
 	uint32_t call_line;             /* 0 unknown */
 	uint32_t depth;                 /* number of outer functions */

@@ -25,6 +25,7 @@
 #include <sys/auxv.h>
 
 #define MAX_TEXT (UINT64_C(1) << 30) /* names and paths of one module in the profile */
+#define MAX_LINKAGE 4096             /* longer mangled names are left out */
 
 struct open_module {
 	struct symfile *main, *mini, *debug, *alt; /* mini: from .gnu_debugdata; alt: dwz */
@@ -163,9 +164,21 @@ static bool copy_line(size_t *text_left, struct prof_line *to, const char *funct
 	       copy_text(text_left, file, &to->file);
 }
 
-/* `fallback`, unless NULL, names the real function. */
+/* A mangled name without what the compiler's clones and the linker's versions append. */
+static bool copy_linkage(size_t *text_left, struct prof_line *to, const char *raw)
+{
+	size_t len = raw && names_is_mangled(raw) ? strcspn(raw, ".@") : 0;
+
+	if (!len || len >= MAX_LINKAGE || len + 1 > *text_left)
+		return true;
+	*text_left -= len + 1;
+	to->linkage = strndup(raw, len);
+	return to->linkage != NULL;
+}
+
+/* `fallback`, unless NULL, names the real function, and `raw` is what the linker calls it. */
 static bool make_symbol(size_t *text_left, struct prof_symbol *s, const struct lines_query *q,
-                        const char *fallback, bool no_inlines)
+                        const char *fallback, const char *raw, bool no_inlines)
 {
 	const struct lines_func *f = q->func;
 	const char *file = q->file;
@@ -182,11 +195,13 @@ static bool make_symbol(size_t *text_left, struct prof_symbol *s, const struct l
 		return false;
 	s->nlines = f ? f->depth + 1 : 1;
 	if (!f)
-		return copy_line(text_left, &s->lines[0], fallback, file, line);
+		return copy_line(text_left, &s->lines[0], fallback, file, line) &&
+		       copy_linkage(text_left, &s->lines[0], raw);
 	for (i = 0; f; i++, f = f->outer) {
 		const char *name = !f->outer && fallback ? fallback : f->name;
 
-		if (!copy_line(text_left, &s->lines[i], name, file, line))
+		if (!copy_line(text_left, &s->lines[i], name, file, line) ||
+		    !copy_linkage(text_left, &s->lines[i], !f->outer && fallback ? raw : f->linkage))
 			return false;
 		s->lines[i].inlined = f->outer != NULL;
 		file = f->call_file;
@@ -211,12 +226,12 @@ static bool needs_fallback(const struct lines_query *q)
 /* The name from the symbol tables or perf maps; NULL when there is none or DWARF's is as good. */
 static struct seep_error *find_fallback(struct module_job *job, struct open_module *o,
                                         const struct perfmap *perf, const struct lines_query *q,
-                                        const char **ret_name)
+                                        const char **ret_name, const char **ret_raw)
 {
 	struct seep_error *err;
 	const char *raw;
 
-	*ret_name = NULL;
+	*ret_name = *ret_raw = NULL;
 	if (!needs_fallback(q))
 		return NULL;
 	if (!o->symtab_ready) {
@@ -230,6 +245,7 @@ static struct seep_error *find_fallback(struct module_job *job, struct open_modu
 	if (raw && q->func && q->func->name && !names_is_mangled(raw))
 		return NULL;
 	*ret_name = names_function(&o->names, raw);
+	*ret_raw = raw;
 	return NULL;
 }
 
@@ -276,12 +292,12 @@ static struct seep_error *run(struct module_job *job, struct open_module *o,
 	if (err)
 		return err;
 	for (i = 0; i < job->n; i++) {
-		const char *fallback;
+		const char *fallback, *raw;
 
-		err = find_fallback(job, o, perf, &q[i], &fallback);
+		err = find_fallback(job, o, perf, &q[i], &fallback, &raw);
 		if (err)
 			return err;
-		if (!make_symbol(&text_left, &job->symbols[q[i].user], &q[i], fallback,
+		if (!make_symbol(&text_left, &job->symbols[q[i].user], &q[i], fallback, raw,
 		                 loc->opts->no_inlines))
 			return &seep_error_nomem;
 	}

@@ -357,6 +357,7 @@ static void free_symbols(struct prof_symbol *symbols, size_t n)
 	for (i = 0; i < n; i++) {
 		for (j = 0; j < symbols[i].nlines; j++) {
 			free(symbols[i].lines[j].function);
+			free(symbols[i].lines[j].linkage);
 			free(symbols[i].lines[j].file);
 		}
 		free(symbols[i].lines);

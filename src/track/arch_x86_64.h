@@ -85,4 +85,87 @@ struct arch_regs {
 	                 : "r"((regs)->r)          \
 	                 : "rax", "memory")
 
+/*
+ * What a caller's frames still own at a call: its callee-saved registers, and where its stack begins
+ * once the call has returned.  Written by the entry points below, before any of our frames exist.
+ */
+#define ARCH_NSAVED 6
+struct arch_entry {
+	uint64_t saved[ARCH_NSAVED]; /* rbx, rbp, r12..r15 */
+	uint64_t sp, pc;             /* after the return; the return address */
+	uint64_t scratch[4];         /* the entry point's own */
+};
+
+/* The struct is made on the stack; sp is then aligned for a call. */
+#define ARCH_ENTRY_SAVE                  \
+	".cfi_startproc\n\t"             \
+	"endbr64\n\t"                    \
+	"subq $104, %rsp\n\t"            \
+	".cfi_adjust_cfa_offset 104\n\t" \
+	"movq %rbx, 0(%rsp)\n\t"         \
+	"movq %rbp, 8(%rsp)\n\t"         \
+	"movq %r12, 16(%rsp)\n\t"        \
+	"movq %r13, 24(%rsp)\n\t"        \
+	"movq %r14, 32(%rsp)\n\t"        \
+	"movq %r15, 40(%rsp)\n\t"        \
+	"leaq 112(%rsp), %rax\n\t"       \
+	"movq %rax, 48(%rsp)\n\t"        \
+	"movq 104(%rsp), %rax\n\t"       \
+	"movq %rax, 56(%rsp)\n\t"
+#define ARCH_ENTRY_DROP       \
+	"addq $104, %rsp\n\t" \
+	".cfi_adjust_cfa_offset -104\n\t"
+#define ARCH_ENTRY_BEGIN(scope, name)                                           \
+	".pushsection .text\n\t.p2align 4\n\t" scope " " name "\n\t.type " name \
+	", @function\n" name ":\n\t"
+#define ARCH_ENTRY_END(name) ".cfi_endproc\n\t.size " name ", .-" name "\n\t.popsection"
+
+/*
+ * Defines a function `name` of at most two arguments: result impl(first, second, const struct arch_entry *).
+ */
+#define ARCH_ENTRY_CALL(scope, name, impl)                     \
+	__asm__(ARCH_ENTRY_BEGIN(scope, #name) ARCH_ENTRY_SAVE \
+	        "movq %rsp, %rdx\n\t"                          \
+	        "call " #impl "\n\t" ARCH_ENTRY_DROP "ret\n\t" ARCH_ENTRY_END(#name))
+
+/*
+ * The same for a function of one argument that goes on in another: impl returns its address, and it is
+ * jumped to with the same argument, so that no frame of ours is left behind.
+ */
+#define ARCH_ENTRY_JUMP(scope, name, impl)                     \
+	__asm__(ARCH_ENTRY_BEGIN(scope, #name) ARCH_ENTRY_SAVE \
+	        "movq %rdi, 64(%rsp)\n\t"                      \
+	        "movq %rsp, %rdx\n\t"                          \
+	        "call " #impl "\n\t"                           \
+	        "movq 64(%rsp), %rdi\n\t" ARCH_ENTRY_DROP "jmp *%rax\n\t" ARCH_ENTRY_END(#name))
+
+/*
+ * Stands in for main.  struct arch_main entered(const struct arch_entry *) says what the real one is, and
+ * whether to come back when it returns: then returned(status, 0, const struct arch_entry *) is called.
+ */
+struct arch_main {
+	void *fn;
+	uint64_t come_back;
+};
+#define ARCH_ENTRY_MAIN(name, entered, returned)                   \
+	__asm__(ARCH_ENTRY_BEGIN(".hidden", #name) ARCH_ENTRY_SAVE \
+	        "movq %rdi, 64(%rsp)\n\t"                          \
+	        "movq %rsi, 72(%rsp)\n\t"                          \
+	        "movq %rdx, 80(%rsp)\n\t"                          \
+	        "movq %rsp, %rdi\n\t"                              \
+	        "call " #entered "\n\t"                            \
+	        "movq 64(%rsp), %rdi\n\t"                          \
+	        "movq 72(%rsp), %rsi\n\t"                          \
+	        "testq %rdx, %rdx\n\t"                             \
+	        "movq 80(%rsp), %rdx\n\t"                          \
+	        "jnz 1f\n\t" ARCH_ENTRY_DROP "jmp *%rax\n"         \
+	        "1:\t.cfi_adjust_cfa_offset 104\n\t"               \
+	        "call *%rax\n\t"                                   \
+	        "movq %rax, 64(%rsp)\n\t"                          \
+	        "movl %eax, %edi\n\t"                              \
+	        "xorl %esi, %esi\n\t"                              \
+	        "movq %rsp, %rdx\n\t"                              \
+	        "call " #returned "\n\t"                           \
+	        "movq 64(%rsp), %rax\n\t" ARCH_ENTRY_DROP "ret\n\t" ARCH_ENTRY_END(#name))
+
 #endif

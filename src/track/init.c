@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "track/track.h"
+#include "track/check.h"
 
 struct tracker g;
 
@@ -144,6 +144,7 @@ void tracker_forked(void)
 			give_up();
 		} else {
 			g.exact = true;
+			marks_forked(old);
 			sys_munmap(old, size);
 			modules_forked();
 			unwind_forked();
@@ -168,13 +169,14 @@ static void __attribute__((constructor(101))) library_loaded(void)
 	/* So that even a program that never allocates leaves a ledger with its main thread. */
 	if (t_self == &thread_cold)
 		thread_begin();
+	check_at_start();
 }
 
 static void __attribute__((destructor(101))) library_unloaded(void)
 {
 	struct thread *t = t_self;
 
-	if (!g.ready || forked_child())
+	if (!g.ready || forked_child() || check_ends_later())
 		return;
 	if (t->state != T_COLD && t != &thread_off) {
 		totals_flush(t);

@@ -240,6 +240,9 @@ static uint64_t lay_out(struct ledger_header *h, unsigned int scale)
 		h->section[i].size = size[i];
 		off += size[i];
 	}
+	h->marks.offset = (off + 4095) & ~4095ull;
+	h->marks.size = ((uint64_t)LEDGER_MAX_MARKS >> scale) * sizeof(struct ledger_mark);
+	off = h->marks.offset + h->marks.size;
 	h->file_size = (off + 4095) & ~4095ull;
 	return h->file_size;
 }
@@ -416,9 +419,10 @@ bool ledger_create(bool forked)
 	h->nperiods = 2;
 	h->periods[0] = 0;
 	h->periods[1] = opt.period;
-	h->flags = LEDGER_F_SINGLE | (forked ? LEDGER_F_FORKED : 0);
+	h->flags = LEDGER_F_SINGLE | (forked ? LEDGER_F_FORKED : 0) |
+	           (opt.minimal && !g.main_entered ? LEDGER_F_ATTACHED : 0);
 	h->parent_pid_ledger = forked ? parent : 0;
-	h->control.active = opt.active;
+	h->control.active = opt.active && (!opt.minimal || g.main_entered);
 	h->control.mode = h->mode;
 	h->control.period = opt.period;
 	h->control.generation = 1;
@@ -436,6 +440,7 @@ bool ledger_create(bool forked)
 		g.hdr = NULL;
 		goto fail_mapped;
 	}
+	marks_init();
 	g.hdr->private_bytes = g.private_bytes;
 	/* The magic comes last: a file without it is no ledger yet. */
 	store_release(&g.hdr->magic, LEDGER_MAGIC);

@@ -3,6 +3,9 @@
  * Private memory of the tracker: a bump allocator over mmap that never gives
  * anything back.  What needs freeing is sized in powers of two by its owner and
  * reused there; nothing here is on an event's fast path.
+ *
+ * All of it is marked in the ledger as the tracker's own: it is full of copies of stack words, which a
+ * leak check must not take for pointers of the program.
  */
 #include "track/track.h"
 
@@ -38,12 +41,23 @@ bool lock_wait(struct lock *l)
 	return false;
 }
 
-void *mem_reserve(size_t size)
+static void *pages(size_t size)
 {
 	void *p = sys_mmap(NULL, size, PROT_READ | PROT_WRITE,
 	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return sys_failed((long)p) ? NULL : p;
+}
+
+void *mem_reserve(size_t size)
+{
+	void *p;
+
+	size = (size + 4095) & ~(size_t)4095;
+	p = pages(size);
+	if (p)
+		mark_add(MARK_TRACKER, (uint64_t)p, size);
+	return p;
 }
 
 void mem_count(int64_t bytes)
@@ -52,6 +66,17 @@ void mem_count(int64_t bytes)
 
 	if (g.hdr)
 		store_relaxed(&g.hdr->private_bytes, now);
+}
+
+void *mem_map_roots(size_t size)
+{
+	void *p;
+
+	size = (size + 4095) & ~(size_t)4095;
+	p = pages(size);
+	if (p)
+		mem_count((int64_t)size);
+	return p;
 }
 
 void *mem_map(size_t size)
@@ -68,6 +93,8 @@ void *mem_map(size_t size)
 void mem_unmap(void *p, size_t size)
 {
 	size = (size + 4095) & ~(size_t)4095;
+	/* Before it goes: once gone, the program may map the same place. */
+	mark_add(MARK_UNTRACKER, (uint64_t)p, size);
 	sys_munmap(p, size);
 	mem_count(-(int64_t)size);
 }

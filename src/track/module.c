@@ -279,6 +279,26 @@ const struct module *module_of(uint64_t pc)
 	return m;
 }
 
+bool module_runs(uint64_t pc)
+{
+	const struct module *m = module_of(pc);
+	const ElfW(Phdr) *ph = NULL;
+	uint64_t first = UINT64_MAX, bias;
+	unsigned int n = 0;
+
+	if (m)
+		ph = program_headers(m->start, m->end, &n);
+	for (unsigned int i = 0; ph && i < n; i++)
+		if (ph[i].p_type == PT_LOAD && ph[i].p_vaddr < first)
+			first = ph[i].p_vaddr;
+	bias = m ? m->start - (first & ~4095ull) : 0;
+	for (unsigned int i = 0; ph && i < n; i++)
+		if (ph[i].p_type == PT_LOAD && (ph[i].p_flags & PF_X) &&
+		    pc - (bias + ph[i].p_vaddr) < ph[i].p_memsz)
+			return true;
+	return false;
+}
+
 void modules_changed(void)
 {
 	bool gone = false;

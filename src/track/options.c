@@ -41,6 +41,27 @@ void say(const char *a, const char *b)
 	sys_write(2, line, n);
 }
 
+/* check=exit+end: words joined by '+'. */
+static unsigned int check_moments(const char *s, size_t n)
+{
+	unsigned int at = 0;
+
+	for (size_t len; n; s += len, n -= len) {
+		for (len = 0; len < n && s[len] != '+'; len++)
+			;
+		if (key_is(s, len, "exit"))
+			at |= CHECK_AT_EXIT | CHECK_AT_LOCAL;
+		else if (key_is(s, len, "end"))
+			at |= CHECK_AT_END | CHECK_AT_LOCAL;
+		else if (key_is(s, len, "local") || key_is(s, len, "now"))
+			at |= CHECK_AT_LOCAL;
+		else if (len)
+			say("unknown moment of a check in SEEP_OPTIONS: ", s);
+		len += len < n;
+	}
+	return at;
+}
+
 void options_parse(const char *text)
 {
 	const char *p = text;
@@ -69,6 +90,10 @@ void options_parse(const char *text)
 				opt.active = number(eq + 1, vlen) != 0;
 			} else if (key_is(p, klen, "seed")) {
 				opt.seed = number(eq + 1, vlen);
+			} else if (key_is(p, klen, "check")) {
+				opt.check = check_moments(eq + 1, vlen);
+			} else if (key_is(p, klen, "minimal")) {
+				opt.minimal = number(eq + 1, vlen) != 0;
 			} else if (key_is(p, klen, "verbose")) {
 				opt.verbose = number(eq + 1, vlen) != 0;
 			} else {

@@ -183,9 +183,15 @@ static uint64_t node_hash(uint32_t id)
 	return hash_two(g.nodes[id].key, g.nodes[id].parent);
 }
 
+/* A site is a stack, a kind, and whether leak reports were disabled. */
+static uint64_t site_key(unsigned int kind, uint32_t flags)
+{
+	return kind | (uint64_t)(flags & LEDGER_SITE_IGNORED) << 8;
+}
+
 static uint64_t site_hash(uint32_t id)
 {
-	return hash_two(g.sites[id].node, g.sites[id].kind);
+	return hash_two(g.sites[id].node, site_key(g.sites[id].kind, g.sites[id].flags));
 }
 
 /* Room for one more id; false when memory is out and the table is nearly full. */
@@ -246,10 +252,10 @@ static uint32_t site_of_node(struct thread *t, uint32_t node, unsigned int kind,
 
 	if (!ids_room(&site_ids, site_hash))
 		return 0;
-	for (at = hash_two(node, kind) & site_ids->mask; site_ids->id[at];
+	for (at = hash_two(node, site_key(kind, cut)) & site_ids->mask; site_ids->id[at];
 	     at = (at + 1) & site_ids->mask) {
 		s = &g.sites[site_ids->id[at]];
-		if (s->node == node && s->kind == kind)
+		if (s->node == node && site_key(s->kind, s->flags) == site_key(kind, cut))
 			return site_ids->id[at];
 	}
 	if (id >= g.max_sites || !growing_need(&site_space, (id + 1) * sizeof(*s)))

@@ -167,3 +167,17 @@ bool symbol_before_us(const char *name)
 	}
 	return false;
 }
+
+void *symbol_anywhere(const char *name)
+{
+	unsigned int guard = 0;
+
+	for (const struct link_map *l = _r_debug.r_map; l && guard < MAX_LINK_MAPS;
+	     l = l->l_next, guard++) {
+		void *p = l->l_ld == _DYNAMIC ? NULL : find_in(l, name);
+
+		if (p)
+			return p;
+	}
+	return NULL;
+}

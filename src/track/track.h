@@ -185,6 +185,7 @@ struct tracker {
 	uint64_t private_bytes;
 	uint64_t foreign_lo, foreign_hi; /* bounds of all foreign stacks ever seen */
 	uint32_t unmap_epoch;
+	bool main_entered; /* minimal=1: recording began */
 	uint8_t pad[128];
 };
 
@@ -204,15 +205,39 @@ void *mem_reserve(size_t size); /* the same, not counted: the caller counts what
 void mem_count(int64_t bytes);
 void mem_forked(void);
 void mem_unmap(void *p, size_t size);
+void *mem_map_roots(
+	size_t size); /* mem_map() for what holds pointers of the program: a leak check scans it */
+
+/* ---- marks.c: what the ledger says of memory, for leak checks -------------- */
+
+void marks_init(void);
+/* Counted and false when there is no room.  Takes no lock: also for signal handlers. */
+bool mark_add(enum ledger_mark_kind kind, uint64_t address, uint64_t size);
+/* In a forked child with its own ledger: takes over what held at the fork, from the parent's. */
+void marks_forked(const uint8_t *parent);
+
+/* seep_disable() and seep_enable(): how deep this thread is in them (marks.c). */
+void scope_disable(void);
+void scope_enable(void);
+extern __thread uint32_t t_disabled __attribute__((tls_model("initial-exec"), visibility("hidden")));
+ALWAYS_INLINE bool scope_disabled(void)
+{
+	return UNLIKELY(t_disabled != 0);
+}
 
 /* ---- options.c ------------------------------------------------------------ */
 
 struct options {
 	char dir[192];
 	bool sampled, active, verbose;
+	bool minimal;       /* blocks are recorded from main on */
+	unsigned int check; /* CHECK_AT_*: when to ask for a leak check; 0: never */
 	uint64_t period, seed;
 	int only;
 };
+#define CHECK_AT_EXIT 1u  /* exit() was entered, or main returned */
+#define CHECK_AT_END 2u   /* after the last destructor */
+#define CHECK_AT_LOCAL 4u /* where the program asks; the others include it */
 extern struct options opt __attribute__((visibility("hidden")));
 void options_parse(const char *text);
 void say(const char *a, const char *b); /* "seep: a b\n" on stderr when verbose */
@@ -272,6 +297,7 @@ struct module {
 	bool live;
 };
 const struct module *module_of(uint64_t pc); /* NULL: belongs to none.  Slow, takes a lock. */
+bool module_runs(uint64_t pc);               /* pc lies in code of a loaded module */
 void modules_init(void);
 void modules_changed(void); /* after dlclose: drop what is gone */
 void modules_forked(void);
@@ -371,6 +397,7 @@ extern struct real real __attribute__((visibility("hidden")));
 /* symbols.c.  The function of that name in the modules behind us, in load order; *ret_module its path. */
 void *symbol_next(const char *name, const char **ret_module);
 bool symbol_before_us(const char *name); /* a module in front of us defines it */
+void *symbol_anywhere(const char *name); /* of any module but us */
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
 extern bool cxx_direct; /* operator new and delete do not go through malloc: they are events themselves */

@@ -434,14 +434,30 @@ static NOINLINE uint32_t unwind_walk(struct thread *t, const struct origin *o, u
 	return site;
 }
 
+/*
+ * Leak reports are disabled: sites of their own, always walked, never remembered, because a path
+ * names the site of the same stack without that.
+ */
+static COLD uint32_t unwind_ignored(struct thread *t, const struct origin *o, unsigned int kind)
+{
+	struct walk w;
+	bool is_new;
+
+	t->unwinds_slow++;
+	t->nframes = walk_all(t, o, &w, t->word_addr + MAX_FRAMES + GROUP,
+	                      t->word_value + MAX_FRAMES + GROUP);
+	return site_intern(t, t->pcs, t->nframes, kind, t->cut | LEDGER_SITE_IGNORED, &is_new);
+}
+
 static COLD uint32_t unwind_lost(struct thread *t, const struct origin *o, unsigned int kind)
 {
+	uint32_t cut = LEDGER_SITE_CUT_NO_CFI | (scope_disabled() ? LEDGER_SITE_IGNORED : 0);
 	bool is_new;
 
 	t->pcs[0] = o->pc;
 	t->nframes = 1;
 	t->unwinds_slow++;
-	return site_intern(t, t->pcs, 1, kind, LEDGER_SITE_CUT_NO_CFI, &is_new);
+	return site_intern(t, t->pcs, 1, kind, cut, &is_new);
 }
 
 uint32_t unwind_probe(struct thread *t, const struct origin *o, unsigned int kind, uint32_t *slot)
@@ -453,6 +469,9 @@ uint32_t unwind_probe(struct thread *t, const struct origin *o, unsigned int kin
 	if (UNLIKELY(!on_known_stack(t, sp) || (sp & 7)))
 		return unwind_lost(t, o, kind);
 	if (UNLIKELY(t->path_epoch != load_acquire(&path_epoch))) {
+		/* A thread that disabled leak reports has epoch 0, so that it always comes here. */
+		if (scope_disabled())
+			return unwind_ignored(t, o, kind);
 		t->path_epoch = load_acquire(&path_epoch);
 		memset(t->predicted, 0, sizeof(t->predicted));
 	}

@@ -53,7 +53,11 @@ struct check_reply {
 	uint64_t address;
 	uint64_t leaked_bytes,
 		leaked_blocks; /* of the check: definite and possible, not suppressed */
-	int32_t status;        /* GO: -1, or what the program shall exit with now */
+	/*
+	 * GO: -1, or what the program shall end with at once.  Only __lsan_do_leak_check() does: at exit() and at
+	 * the end a program ends as it would have, its output flushed, and seep run has the last word.
+	 */
+	int32_t status;
 	int32_t pad;
 };
 

@@ -100,6 +100,8 @@ enum ledger_loss {
 	LOSS_SIZE_CLAMPED,   /* blocks larger than a record can say */
 	LOSS_INHERITED_FREE, /* frees of unknown blocks in a forked child */
 	LOSS_BOOTSTRAP,      /* allocations served before the real allocator was known */
+	LOSS_MARKS_FULL,     /* what was said of memory and found no room in MARKS */
+	LOSS_UNCHECKED,      /* leak checks that were due, but no seep was there to make them */
 	LOSS_NLOSSES,
 	LOSS_SLOTS = 32
 };
@@ -253,6 +255,7 @@ struct ledger_class {
 /*
  * What the program or the tracker said of pieces of memory, for leak checks.  Entries are only
  * ever added; UNIGNORE and UNROOT take back the latest entry of the same address (and size).
+ * An entry whose kind is 0 is still being written, or found no storage.
  */
 enum ledger_mark_kind {
 	MARK_NONE = 0,
@@ -261,6 +264,8 @@ enum ledger_mark_kind {
 	MARK_ROOT = 3, /* [address, address + size) is a root region */
 	MARK_UNROOT = 4,
 	MARK_TRACKER = 5, /* memory of the tracker itself: no root */
+	MARK_UNTRACKER =
+		6, /* given back: takes back the latest TRACKER of the same address and size */
 };
 
 struct ledger_mark {

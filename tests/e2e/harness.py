@@ -18,7 +18,9 @@ SEEP_SOAK=1 asks for the long versions.
 """
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -195,6 +197,69 @@ class Workspace:
         check_equal(len(paths), 1, 'ledgers of process %d among %r' % (pid, os.listdir(self.ledgers)))
         return paths[0]
 
+    def hold(self, target, *args, tracked=False, roles=('main',), **more):
+        """Starts a target of the leak checks and returns when it waits with its state built."""
+        command = [need_target(target), *args, 'hold']
+        env = self.tracked_environment() if tracked else None
+        process = self.start(command, env=env, stdin=subprocess.PIPE, cwd=self.path, **more)
+        process.truths = {}
+        while set(roles) - set(process.truths):
+            line = process.stdout.readline()
+            check(line, target, 'said nothing as', roles, 'and ended:', process.poll())
+            truth = json.loads(line)
+            process.truths[truth['role']] = truth
+        for truth in process.truths.values():
+            wait_for(lambda pid=truth['pid']: waits_for_input(pid), '%s to wait for its input' % target)
+        return process
+
+    def release(self, process, status=0):
+        """Lets a target that holds end as it would."""
+        run = self.finish(process, stdin='')
+        check_equal(run.status, status, 'status of the target afterwards %s' % run.describe())
+
+    def check_run(self, what, *options, deadline=DEADLINE, **more):
+        """`seep check --json` of a process or a core: its Result."""
+        return self.seep('check', '--json', '--show-kinds=all', *options, *[str(o) for o in (
+            what if isinstance(what, (list, tuple)) else [what])], deadline=deadline, **more)
+
+    def check(self, what, *options, status=0, **more):
+        """What `seep check` finds in a process or a core."""
+        run = self.check_run(what, *options, **more)
+        check_equal(run.status, status, 'status of seep check %s %s' % (what, run.describe()))
+        return parse_checks(run.stdout)[0]
+
+    def check_at_exit(self, command, *options, status=0, **more):
+        """What `seep run --check` finds in a command and its children, and the command's Result."""
+        path = self.file('checks.json')
+        run = self.seep('run', '--check', '--check-json=' + path, '--show-kinds=all', '--ledger-dir=' +
+                        self.ledgers, *options, '--', *command, **more)
+        if status is not None:
+            check_equal(run.status, status, 'status of seep run --check %s' % run.describe())
+        with open(path) as f:
+            run.checks = parse_checks(f.read())
+        return run
+
+    def core_of(self, process, pid=None, gcore=False):
+        """A core file of a process that was started with cores=True; without gcore it ends by that."""
+        pid = pid or process.pid
+        if gcore:
+            made = self.bare([need_program('gcore'), '-o', self.file('g'), str(pid)])
+            path = self.file('g.%d' % pid)
+            check(os.path.exists(path), 'gcore wrote nothing', made.describe())
+            return path
+        with open('/proc/sys/kernel/core_pattern') as f:
+            pattern = f.read().strip()
+        if pattern.startswith('|') or '/' in pattern:
+            return self.core_of(process, pid, True)
+        before = set(os.listdir(self.path))
+        os.kill(pid, signal.SIGABRT)
+        wait_for(lambda: process_state(pid) in (None, 'Z'), 'process %d to have dumped its core' % pid)
+        made = [n for n in set(os.listdir(self.path)) - before if n.startswith('core')]
+        check_equal(len(made), 1, 'cores among %r' % os.listdir(self.path))
+        path = self.file('dumped.%d' % pid)
+        os.rename(self.file(made[0]), path)
+        return path
+
     def report(self, what, *options, deadline=DEADLINE):
         """What `seep report --json` says of a ledger, a snapshot or a process, with all its sites."""
         return Report(self.report_json(what, *options, deadline=deadline))
@@ -207,6 +272,101 @@ class Workspace:
             return json.loads(run.stdout)
         except ValueError as e:
             raise Failure('seep report --json wrote no JSON: %s in %r' % (e, run.stdout[:500])) from None
+
+
+LEAK_CLASSES = ('definite', 'indirect', 'possible', 'reachable', 'suppressed')
+
+
+class Check:
+    """One check of docs/CHECK-JSON.md, as the tests ask it."""
+
+    def __init__(self, data):
+        self.data = data
+        self.pid, self.moment = data['process']['pid'], data['moment']
+        for frame in data['frames']:
+            frame['function'] = plain(frame['function'])
+        self.records = data['records']
+        for record in self.records:
+            record['stack'] = [data['frames'][i] for i in record['stack']]
+        self.completeness = data['completeness']
+
+    @property
+    def classes(self):
+        """(blocks, bytes) by class, those that have any."""
+        return {name: (c['blocks'], c['bytes']) for name, c in self.data['classes'].items()
+                if name in LEAK_CLASSES and c['blocks']}
+
+    def total(self, name):
+        c = self.data['classes'][name]
+        return c['blocks'], c['bytes']
+
+    @property
+    def heuristics(self):
+        return {name: (c['blocks'], c['bytes']) for name, c in self.data['heuristics'].items() if c['blocks']}
+
+    @property
+    def cycles(self):
+        return sum(r['cycles'] for r in self.records)
+
+    def under(self, function):
+        """(blocks, bytes) by class of the records with that function in their stack."""
+        found = {}
+        for r in self.records:
+            if any(f['function'] == function for f in r['stack']):
+                blocks, size = found.get(r['class'], (0, 0))
+                found[r['class']] = (blocks + r['blocks'], size + r['bytes'])
+        return found
+
+    def lost(self):
+        """Definite and possible, for messages: class, blocks, bytes, stack or content."""
+        return [(r['class'], r['blocks'], r['bytes'], r['what'] or r['content'], r['addresses'][:3],
+                 [f['function'] for f in r['stack']][:12]) for r in self.records
+                if r['class'] in ('definite', 'possible')]
+
+
+def parse_checks(text):
+    try:
+        data = json.loads(text)
+    except ValueError as e:
+        raise Failure('seep wrote no JSON: %s in %r' % (e, text[:500])) from None
+    check_equal(data['version'], 1, 'version')
+    return [Check(c) for c in data['checks']]
+
+
+def truth_total(truth, moment, usable):
+    """(blocks, bytes) by class of what a target said of itself (tests/targets/leaktruth.h)."""
+    totals = {}
+    for classes in truth['leaks'][moment].values():
+        for name, (blocks, size, usable_size) in classes.items():
+            old = totals.get(name, (0, 0))
+            totals[name] = (old[0] + blocks, old[1] + (usable_size if usable else size))
+    return totals
+
+
+def process_state(pid):
+    """'S', 'R', 't', ...; None when there is no such process."""
+    try:
+        with open('/proc/%d/stat' % pid) as f:
+            return f.read().rsplit(')', 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def waits_for_input(pid):
+    """Its main thread is in read(0, ...)."""
+    try:
+        with open('/proc/%d/syscall' % pid) as f:
+            words = f.read().split()
+    except OSError:
+        check(process_state(pid) not in (None, 'Z'), 'process', pid, 'has ended')
+        return process_state(pid) == 'S'
+    return words[:2] == ['0', '0x0']
+
+
+def allow_cores():
+    """For preexec_fn."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
 
 class Values:

@@ -71,8 +71,12 @@ uint32_t synth_frame_lines(struct profile *p, uint32_t parent, uint32_t module,
 	s->lines = must(calloc(n, sizeof(*s->lines)));
 	s->nlines = n;
 	for (uint32_t i = 0; i < n; i++)
-		s->lines[i] = (struct prof_line){ copy(lines[i].function), copy(lines[i].file),
-			                          lines[i].line, i + 1 < n };
+		s->lines[i] = (struct prof_line){
+			.function = copy(lines[i].function),
+			.file = copy(lines[i].file),
+			.line = lines[i].line,
+			.inlined = i + 1 < n,
+		};
 	return (uint32_t)p->nframes - 1;
 }
 

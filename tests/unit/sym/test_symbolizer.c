@@ -107,6 +107,8 @@ static void cxx_in(const char *name)
 		if (strcmp(line->function, "main::$_0::operator()(int) const")) /* clang's lambda */
 			assert_string_equal(line->function, cases[i].function);
 		assert_int_equal(line->line, line_of("scopes.cc", cases[i].what));
+		assert_non_null(line->linkage);
+		assert_memory_equal(line->linkage, "_Z", 2);
 	}
 }
 

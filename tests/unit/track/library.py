@@ -7,6 +7,7 @@ import struct
 from harness import LIBRARY, case, check, check_equal, main, need_program
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+HEADER = os.path.join(HERE, '..', '..', '..', 'include', 'seep.h')
 HOOKS = os.path.join(HERE, '..', '..', '..', 'src', 'track', 'hooks.def')
 SMALL = 256 << 10
 
@@ -48,14 +49,17 @@ def imports_come_from_libc_alone(w):
 
 
 @case
-def exports_are_the_hooks(w):
-    """One list says what is intercepted; a helper that is exported by mistake could replace the target's own."""
+def exports_are_the_hooks_and_the_program_api(w):
+    """Lists say what is intercepted and offered; a helper exported by mistake could replace the target's own."""
     with open(HOOKS) as f:
         hooks = set(re.findall(r'^HOOK(?:_OPT)?\([^,]+, (\w+),', f.read(), re.M))
+    with open(HEADER) as f:
+        api = {'seep_v1_' + name for name in re.findall(r'^SEEP_FUNCTION_\([^,]+, (\w+),', f.read(), re.M)}
     check(len(hooks) > 40, 'hooks', hooks)
+    check_equal(len(api), 11, 'functions that a program may call')
     found = symbols(w, '--defined-only')
-    check_equal(sorted(found - hooks), [], 'exports that are no hooks')
-    check_equal(sorted(hooks - found), [], 'hooks that are not exported')
+    check_equal(sorted(found - hooks - api), [], 'exports that are no hooks')
+    check_equal(sorted((hooks | api) - found), [], 'hooks that are not exported')
 
 
 @case

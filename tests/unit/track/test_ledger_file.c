@@ -32,6 +32,12 @@ static void sections_are_whole_pages_side_by_side(void **state)
 		at = h->section[i].offset + h->section[i].size;
 		sum += h->section[i].size;
 	}
+	/* MARKS is behind all others, and no entry of section[]: its place is newer. */
+	assert_int_equal(h->marks.offset % 4096, 0);
+	assert_true(h->marks.offset >= at && h->marks.offset - at < 4096);
+	rounding += h->marks.offset - at;
+	at = h->marks.offset + h->marks.size;
+	sum += h->marks.size;
 	rounding += h->file_size - at;
 	assert_int_equal(h->file_size, sum + rounding);
 	assert_true(rounding < 4096 * (LEDGER_NSECTIONS + 1));
@@ -64,6 +70,9 @@ static void sections_hold_what_the_header_promises(void **state)
 	                 h->section[LEDGER_DIR].size);
 	assert_int_equal(g.max_buckets * sizeof(struct ledger_block),
 	                 h->section[LEDGER_BUCKETS].size);
+	/* As much smaller as the others where address space is short. */
+	assert_int_equal(h->marks.size,
+	                 LEDGER_MAX_MARKS * sites / (1 << 19) * sizeof(struct ledger_mark));
 	/* A DIR word has 48 bits for a slot, a node's key 16 for a module. */
 	assert_true(g.max_buckets < 1ull << 48);
 	assert_true(g.max_modules < 1u << 16);

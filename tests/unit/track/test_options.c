@@ -41,6 +41,44 @@ static void nothing_means_the_defaults(void **state)
 	}
 }
 
+static void moments_of_checks(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned int at;
+	} cases[] = {
+		{ "check=exit", CHECK_AT_EXIT | CHECK_AT_LOCAL },
+		{ "check=end", CHECK_AT_END | CHECK_AT_LOCAL },
+		{ "check=exit+end", CHECK_AT_EXIT | CHECK_AT_END | CHECK_AT_LOCAL },
+		{ "check=end+exit+local", CHECK_AT_EXIT | CHECK_AT_END | CHECK_AT_LOCAL },
+		{ "check=local", CHECK_AT_LOCAL },
+		{ "check=now", CHECK_AT_LOCAL },
+		{ "check=end,check=local", CHECK_AT_LOCAL },
+		{ "check=end,dir=/x", CHECK_AT_END | CHECK_AT_LOCAL },
+		{ "check=", 0 },
+		{ "check=+", 0 },
+		{ "check=++end++", CHECK_AT_END | CHECK_AT_LOCAL },
+		{ "check=never", 0 },
+		{ "check=ends", 0 },
+		{ "check=en", 0 },
+		{ "check=exit end", 0 },
+		{ "check=1", 0 },
+		{ "checks=end", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		parse(cases[i].text);
+		if (opt.check != cases[i].at)
+			fail_msg("%s: %u, not %u", cases[i].text, opt.check, cases[i].at);
+	}
+	parse("minimal=1");
+	assert_true(opt.minimal);
+	assert_int_equal(opt.check, 0);
+	parse("minimal=0");
+	assert_false(opt.minimal);
+}
+
 static void modes(void **state)
 {
 	(void)state;
@@ -136,6 +174,7 @@ int main(void)
 		cmocka_unit_test(all_keys_are_read),
 		cmocka_unit_test(nothing_means_the_defaults),
 		cmocka_unit_test(modes),
+		cmocka_unit_test(moments_of_checks),
 		cmocka_unit_test(the_last_of_two_wins),
 		cmocka_unit_test(values_may_hold_equal_signs),
 		cmocka_unit_test(numbers_end_at_what_is_none),

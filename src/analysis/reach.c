@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The phases of a check.
+ *
+ *   1  closure over pointers to starts from the roots; then, in rounds, blocks that a heuristic
+ *      explains a pointer into are added and the closure goes on    -> reachable
+ *   2  closure over all pointers from what interior ones hit        -> possible
+ *   3  the rest is lost: leaders and what they hold                 -> definite, indirect
+ *   4  suppressed and ignored blocks are taken out, phase 2 done again without them, then a closure
+ *      from them takes what they alone hold; phase 3 again           -> suppressed
+ *
+ * Rounds make the result independent of the order in which threads find pointers: a block counts as
+ * reachable by a heuristic when no chain of pointers to starts leads to it from what was reached before.
+ */
+#include "analysis/reach.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "analysis/reach_index.h"
+#include "analysis/reach_lost.h"
+#include "analysis/reach_mark.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "proc/image.h"
+
+struct run {
+	const struct image *img;
+	struct block *blocks;
+	size_t nblocks;
+	const struct reach_options *opts;
+	struct index index;
+	struct mark *mark;
+	uint32_t *lost; /* not reachable by phase 1, ascending */
+	uint32_t nlost;
+	uint32_t *rest; /* of them, not reached by later phases */
+	uint32_t nrest;
+	uint32_t *weak; /* hit by interior pointers of what is reachable */
+	size_t nweak, weak_cap;
+	struct reach *out;
+	uint64_t lost_memory, root_ranges;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void set_class(struct block *b, enum reach_class class)
+{
+	b->flags = (uint16_t)((b->flags & ~(BLOCK_CLASS_MASK | BLOCK_CYCLE)) |
+	                      class << BLOCK_CLASS_SHIFT);
+}
+
+static bool is_reached(const struct index *ix, uint32_t b)
+{
+	struct spot s;
+
+	index_spot(ix, b, &s);
+	return spot_reached(&s);
+}
+
+static void seed_roots(struct run *run, const struct root *roots, size_t nroots)
+{
+	unsigned int kinds = run->opts->roots ? run->opts->roots : ROOT_ALL;
+
+	for (size_t i = 0; i < nroots; i++) {
+		const struct root *r = &roots[i];
+
+		if ((unsigned int)r->kind >= ROOT_NKINDS || !(kinds & ROOT_BIT(r->kind)))
+			continue;
+		if (r->words) {
+			run->out->root_bytes[r->kind] += r->nwords * sizeof(uint64_t);
+			mark_seed_words(run->mark, r->words, r->nwords);
+		} else if (r->start < r->end) {
+			run->out->root_bytes[r->kind] += r->end - r->start;
+			run->root_ranges += r->end - r->start;
+			mark_seed_range(run->mark, r->start, r->end);
+		}
+	}
+}
+
+/*
+ * Flags as they should be before, and the blocks of the C library: reachable by definition.  Blocks
+ * are many: those that are as they should be are not written to.
+ */
+static bool prepare(struct run *run)
+{
+	bool ignored = false;
+
+	for (size_t i = 0; i < run->nblocks; i++) {
+		uint16_t flags = run->blocks[i].flags;
+
+		if (flags & (BLOCK_CLASS_MASK | BLOCK_CYCLE | BLOCK_SCRATCH))
+			run->blocks[i].flags = (uint16_t)(flags & ~(BLOCK_CLASS_MASK | BLOCK_CYCLE |
+			                                            BLOCK_SCRATCH));
+		if (flags & BLOCK_INTERNAL)
+			mark_seed_block(run->mark, (uint32_t)i);
+		ignored |= (flags & BLOCK_IGNORED) != 0;
+	}
+	return ignored;
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The round's new hits; each block once, and all of them remembered in weak[]. */
+static int round_hits(struct run *run, uint32_t **ret_hits, size_t *ret_n)
+{
+	size_t n = 0, unique = 0;
+	uint32_t *hits = mark_hits(run->mark, &n);
+
+	if (!hits)
+		return -ENOMEM;
+	qsort(hits, n, sizeof(*hits), compare_u32);
+	for (size_t i = 0; i < n; i++)
+		if (!i || hits[i] != hits[i - 1])
+			hits[unique++] = hits[i];
+	if (run->nweak + unique > run->weak_cap) {
+		size_t cap = (run->nweak + unique) * 2;
+		void *p = reallocarray(run->weak, cap, sizeof(*run->weak));
+
+		if (!p)
+			return -ENOMEM;
+		run->weak = p;
+		run->weak_cap = cap;
+	}
+	for (size_t i = 0; i < unique; i++)
+		run->weak[run->nweak++] = hits[i];
+	*ret_hits = hits;
+	*ret_n = unique;
+	return 0;
+}
+
+static int close_reachable(struct run *run)
+{
+	for (;;) {
+		uint32_t *hits = NULL;
+		size_t n = 0, added = 0;
+		int r = mark_run(run->mark);
+
+		if (!r)
+			r = round_hits(run, &hits, &n);
+		if (r < 0)
+			return r;
+		/* All are judged before the first is added: helpers begin as soon as one is. */
+		for (size_t i = 0; i < n; i++) {
+			const struct block *b = &run->blocks[hits[i]];
+			unsigned int found = (unsigned int)b->flags >> BLOCK_HEURISTICS_SHIFT;
+			struct reach_total *t;
+
+			if (!found || is_reached(&run->index, hits[i]))
+				continue;
+			t = &run->out->by_heuristic[__builtin_ctz(found)];
+			t->blocks++;
+			t->bytes += b->size;
+			hits[added++] = hits[i];
+		}
+		for (size_t i = 0; i < added; i++)
+			mark_seed_block(run->mark, hits[i]);
+		if (!added)
+			return 0;
+	}
+}
+
+/* The blocks that are not reached, ascending. */
+static int list_lost(struct run *run, uint32_t **ret_list, uint32_t *ret_n)
+{
+	struct index *ix = &run->index;
+	uint32_t n = 0, *list;
+
+	for (size_t i = 0; i < ix->nlines; i++)
+		for (unsigned int k = 0; k < 2; k++)
+			n += (uint32_t)__builtin_popcountll(ix->lines[i].starts[k] &
+			                                    ~ix->lines[i].reached[k]);
+	list = malloc(((size_t)n + 1) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	n = 0;
+	for (size_t i = 0; i < ix->nlines; i++) {
+		const struct line *l = &ix->lines[i];
+
+		for (unsigned int k = 0; k < 2; k++)
+			for (uint64_t bits = l->starts[k] & ~l->reached[k]; bits; bits &= bits - 1)
+				list[n++] = line_block(l, k, (unsigned int)__builtin_ctzll(bits));
+	}
+	*ret_list = list;
+	*ret_n = n;
+	return 0;
+}
+
+/* Takes the scratch bits off again; leaves the blocks that are weakly held and not reachable. */
+static void end_hits(struct run *run)
+{
+	size_t n = 0;
+
+	if (run->nweak)
+		qsort(run->weak, run->nweak, sizeof(*run->weak), compare_u32);
+	for (size_t i = 0; i < run->nweak; i++) {
+		struct block *b = &run->blocks[run->weak[i]];
+
+		b->flags = (uint16_t)(b->flags & ~BLOCK_SCRATCH);
+		if (!is_reached(&run->index, run->weak[i]) &&
+		    (!n || run->weak[n - 1] != run->weak[i]))
+			run->weak[n++] = run->weak[i];
+	}
+	run->nweak = n;
+}
+
+static int close_possible(struct run *run)
+{
+	int r;
+
+	for (size_t i = 0; i < run->nweak; i++)
+		mark_seed_block(run->mark, run->weak[i]);
+	r = mark_run(run->mark);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < run->nlost; i++)
+		if (is_reached(&run->index, run->lost[i]) &&
+		    block_class(&run->blocks[run->lost[i]]) != REACH_SUPPRESSED)
+			set_class(&run->blocks[run->lost[i]], REACH_POSSIBLE);
+	return 0;
+}
+
+static int classify_lost(struct run *run, bool again)
+{
+	struct lost_sums sums;
+	int r;
+
+	free(run->rest);
+	run->rest = NULL;
+	free(run->out->leaders);
+	run->out->leaders = NULL;
+	run->out->nleaders = 0;
+	r = list_lost(run, &run->rest, &run->nrest);
+	if (r < 0)
+		return r;
+	r = lost_classify(run->img, &run->index, run->blocks, run->rest, run->nrest, run->opts,
+	                  &run->out->leaders, &run->out->nleaders, &sums);
+	if (!again) {
+		run->out->scanned_bytes += sums.scanned;
+		run->out->unreadable_bytes += sums.unreadable;
+	}
+	if (sums.memory > run->lost_memory)
+		run->lost_memory = sums.memory;
+	return r;
+}
+
+/* A possible block that is no longer held by anything but suppressed ones must not stay possible. */
+static void forget_possible(struct run *run)
+{
+	for (uint32_t i = 0; i < run->nlost; i++) {
+		struct block *b = &run->blocks[run->lost[i]];
+
+		if (block_class(b) == REACH_POSSIBLE)
+			set_class(b, REACH_DEFINITE);
+	}
+}
+
+/* 1: something was; 0: nothing; or -ENOMEM. */
+static int suppress(struct run *run, bool ignored)
+{
+	const struct reach_options *opts = run->opts;
+	uint32_t n = 0;
+	int r;
+
+	if (!opts->suppressed && !ignored)
+		return 0;
+	for (uint32_t i = 0; i < run->nlost; i++) {
+		struct block *b = &run->blocks[run->lost[i]];
+
+		if ((ignored && b->flags & BLOCK_IGNORED) ||
+		    (opts->suppressed && opts->suppressed(opts->suppressed_arg, b, block_class(b)))) {
+			set_class(b, REACH_SUPPRESSED);
+			n++;
+		}
+	}
+	if (!n)
+		return 0;
+	/* Back to the end of phase 1, with the suppressed ones as walls. */
+	for (uint32_t i = 0; i < run->nlost; i++) {
+		struct block *b = &run->blocks[run->lost[i]];
+		struct spot s;
+
+		index_spot(&run->index, run->lost[i], &s);
+		if (block_class(b) == REACH_SUPPRESSED) {
+			s.line->reached[s.word] |= s.bit;
+			s.line->scanned[s.word] |= s.bit;
+		} else {
+			s.line->reached[s.word] &= ~s.bit;
+			s.line->scanned[s.word] &= ~s.bit;
+		}
+	}
+	forget_possible(run);
+	r = close_possible(run);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < run->nlost; i++) {
+		struct spot s;
+
+		if (block_class(&run->blocks[run->lost[i]]) != REACH_SUPPRESSED)
+			continue;
+		index_spot(&run->index, run->lost[i], &s);
+		s.line->reached[s.word] &= ~s.bit;
+		s.line->scanned[s.word] &= ~s.bit;
+	}
+	/* Only now: helpers begin as soon as one is there. */
+	for (uint32_t i = 0; i < run->nlost; i++)
+		if (block_class(&run->blocks[run->lost[i]]) == REACH_SUPPRESSED)
+			mark_seed_block(run->mark, run->lost[i]);
+	r = mark_run(run->mark);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < run->nlost; i++) {
+		struct block *b = &run->blocks[run->lost[i]];
+
+		if (is_reached(&run->index, run->lost[i]) &&
+		    (block_class(b) == REACH_DEFINITE || block_class(b) == REACH_INDIRECT))
+			set_class(b, REACH_SUPPRESSED);
+	}
+	return 1;
+}
+
+static void add_up(struct run *run)
+{
+	struct reach *out = run->out;
+
+	for (size_t i = 0; i < run->nblocks; i++) {
+		struct reach_total *t = &out->total[block_class(&run->blocks[i])];
+
+		t->blocks++;
+		t->bytes += run->blocks[i].size;
+	}
+}
+
+static int run_phases(struct run *run, const struct root *roots, size_t nroots)
+{
+	unsigned int kinds = run->opts->roots ? run->opts->roots : ROOT_ALL;
+	uint64_t start = now_ns(), then;
+	struct mark_sums sums;
+	bool ignored;
+	int r;
+
+	run->mark = mark_new(run->img, &run->index, run->blocks, run->opts);
+	if (!run->mark)
+		return -ENOMEM;
+	ignored = prepare(run) && kinds & ROOT_BIT(ROOT_IGNORED);
+	seed_roots(run, roots, nroots);
+	then = now_ns();
+	run->out->ns_roots = then - start;
+	r = close_reachable(run);
+	end_hits(run);
+	if (!r)
+		r = list_lost(run, &run->lost, &run->nlost);
+	mark_all_pointers(run->mark, true);
+	if (!r)
+		r = close_possible(run);
+	sums = mark_sums(run->mark);
+	run->out->ns_mark = now_ns() - then;
+	then = now_ns();
+	run->out->scanned_bytes = sums.scanned - run->root_ranges;
+	run->out->unreadable_bytes = sums.unreadable;
+	if (!r)
+		r = classify_lost(run, false);
+	if (!r)
+		r = suppress(run, ignored);
+	if (r > 0)
+		r = classify_lost(run, true);
+	sums = mark_sums(run->mark);
+	run->out->swapped_bytes = sums.swapped;
+	run->out->memory_bytes = run->nblocks * sizeof(*run->blocks) + run->index.memory +
+	                         sums.memory + run->lost_memory +
+	                         ((uint64_t)run->nlost + run->nrest + run->nweak) * sizeof(uint32_t);
+	if (!r)
+		add_up(run);
+	run->out->ns_lost = now_ns() - then;
+	return r;
+}
+
+struct seep_error *reach_run(const struct image *img, struct block *blocks, size_t nblocks,
+                             const struct root *roots, size_t nroots,
+                             const struct reach_options *opts, struct reach **ret_reach)
+{
+	struct run run = { .img = img, .blocks = blocks, .nblocks = nblocks, .opts = opts };
+	struct seep_error *err = NULL;
+	int r;
+
+	run.out = calloc(1, sizeof(*run.out));
+	if (!run.out)
+		return &seep_error_nomem;
+	r = index_init(&run.index, blocks, nblocks);
+	if (!r)
+		r = run_phases(&run, roots, nroots);
+	if (r == -EINVAL)
+		err = seep_error_new(0, "cannot check the heap: %s",
+		                     run.index.disorder ? run.index.disorder : "bad blocks");
+	else if (r < 0)
+		err = &seep_error_nomem;
+	mark_free(run.mark);
+	index_release(&run.index);
+	free(run.lost);
+	free(run.rest);
+	free(run.weak);
+	if (err)
+		reach_free(run.out);
+	else
+		*ret_reach = run.out;
+	return err;
+}
+
+void reach_free(struct reach *r)
+{
+	if (!r)
+		return;
+	free(r->leaders);
+	free(r);
+}

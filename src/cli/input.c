@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operand → profile.  A regular file whose content is that of a known format is read as such; everything else
+ * (ledgers and snapshots among it) is profile_open()'s to find.  Content decides, not the name: dumps are
+ * called anything.
+ */
+#include "cli/input.h"
+
+#include "capture/capture.h"
+#include "cli/cli.h"
+#include "format/format.h"
+#include "profile/profile.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define SMALL_FILE (8u << 20) /* is read before anybody would look at a bar */
+
+struct bar {
+	const char *path;
+	bool shown;
+};
+
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct bar *bar = arg;
+
+	if (total < SMALL_FILE)
+		return;
+	bar->shown = true;
+	fprintf(stderr, "\r\033[KReading %s: %.0f %% of %.0f MiB", bar->path,
+	        100.0 * (double)done / (double)total, (double)total / 1048576);
+	fflush(stderr);
+}
+
+struct seep_error *cli_open_profile(const char *command, const char *what,
+                                    const struct read_options *opts, struct profile **ret_profile)
+{
+	struct bar bar = { .path = what };
+	struct profile *p = NULL;
+	struct seep_error *err;
+	char **warnings = NULL;
+
+	if (!format_probe_file(what)) {
+		err = profile_open(what, opts, &p);
+		if (!err)
+			err = profile_check(p);
+	} else {
+		err = format_read_file(what, cli_terminal(STDERR_FILENO) ? show_progress : NULL,
+		                       &bar, &p, &warnings);
+	}
+	if (bar.shown)
+		fputs("\r\033[K", stderr);
+	for (size_t i = 0; warnings && warnings[i]; i++)
+		cli_warn(command, "%s", warnings[i]);
+	format_free_warnings(warnings);
+	if (err)
+		profile_free(p);
+	else
+		*ret_profile = p;
+	return err;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images of running processes: stopped, or cloned.
+ *
+ * The guardian stops and resumes; seep reads by itself, with process_vm_readv(), which copies at the speed of
+ * memory and needs no tracer.  Where that call is refused (Yama lets only the tracer do it, some sandboxes
+ * filter it) it reads through the /proc/PID/mem that the guardian has opened: slower, but allowed.
+ *
+ * A process that was only stopped must be known to stand still when its bytes are believed: the guardian
+ * says in shared memory when it had to let go, and reads fail from then on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "proc/modules.h"
+#include "proc/process.h"
+#include "proc/procfs.h"
+#include "proc/refusal.h"
+
+#define MAX_STOP_NS (30ull * 1000000000u)
+#define READ_MAX (1u << 30) /* in one call: its count is an int in places */
+
+/* ---- reading ---------------------------------------------------------------- */
+
+static size_t read_by_fd(int fd, uint64_t addr, char *buf, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, buf + done, len - done, (off_t)(addr + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	return done;
+}
+
+static size_t process_read(const struct image *img, uint64_t addr, void *buf, size_t len)
+{
+	struct process *p = img->priv;
+	size_t done = 0;
+
+	if (img->kind == IMAGE_LIVE &&
+	    atomic_load_explicit(&p->guardian.shared->released, memory_order_relaxed))
+		return 0;
+	if (addr > UINT64_MAX - len || addr + len > INT64_MAX)
+		return 0;
+	while (done < len && !atomic_load_explicit(&p->by_fd, memory_order_relaxed)) {
+		size_t n = len - done < READ_MAX ? len - done : READ_MAX;
+		struct iovec l = { (char *)buf + done, n },
+			     r = { (void *)(uintptr_t)(addr + done), n };
+		ssize_t got = process_vm_readv(p->memory, &l, 1, &r, 1, 0);
+
+		if (got < 0 && (errno == EPERM || errno == ENOSYS) && p->guardian.memfd >= 0) {
+			atomic_store(&p->by_fd, true);
+			break;
+		}
+		if (got <= 0)
+			return done;
+		done += (size_t)got;
+	}
+	if (done < len && p->guardian.memfd >= 0 &&
+	    atomic_load_explicit(&p->by_fd, memory_order_relaxed))
+		done += read_by_fd(p->guardian.memfd, addr + done, (char *)buf + done, len - done);
+	return done;
+}
+
+static void process_resident(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret)
+{
+	const struct process *p = img->priv;
+	uint64_t entries[1024], done = 0;
+
+	while (done < npages && p->pagemap >= 0) {
+		uint64_t n = npages - done < ARRAY_SIZE(entries) ? npages - done
+		                                                 : ARRAY_SIZE(entries);
+		uint64_t first = start / img->page_size + done;
+		ssize_t got = pread(p->pagemap, entries, n * sizeof(entries[0]),
+		                    (off_t)(first * sizeof(entries[0])));
+
+		if (got < (ssize_t)sizeof(entries[0]))
+			break;
+		n = (uint64_t)got / sizeof(entries[0]);
+		for (uint64_t i = 0; i < n; i++)
+			ret[done + i] = maps_page_state(entries[i]);
+		done += n;
+	}
+	/* Without pagemap everything mapped counts as there; past its end nothing is. */
+	for (; done < npages; done++) {
+		const struct image_map *m =
+			p->pagemap < 0 ? image_map_of(img, start + done * img->page_size) : NULL;
+
+		ret[done] = m && (m->flags & IMAGE_READ) && !(m->flags & IMAGE_ABSENT);
+	}
+}
+
+static struct seep_error *process_resume(struct image *img)
+{
+	struct process *p = img->priv;
+	struct guardian_shared *s = p->guardian.shared;
+	struct seep_error *err;
+
+	if (img->kind != IMAGE_LIVE)
+		return NULL;
+	if (!guardian_resume(&p->guardian) && !atomic_load(&s->released)) {
+		atomic_store(&s->released, 1);
+		return seep_error_new(0,
+		                      "the guardian process that held process %d was killed: the "
+		                      "process has run on meanwhile, and what was read of it may not "
+		                      "fit together",
+		                      (int)img->pid);
+	}
+	img->stopped_ns = atomic_load(&s->stopped_ns);
+	if (atomic_load(&s->released) != 2)
+		return NULL;
+	err = seep_error_new(ETIME,
+	                     "process %d had to be let go after it had stood still for %.1f s",
+	                     (int)img->pid, (double)img->stopped_ns / 1e9);
+	return seep_error_hint(err, "check a copy-on-write clone of it (--clone), which stops it for "
+	                            "milliseconds only");
+}
+
+static void process_release(struct image *img)
+{
+	struct process *p = img->priv;
+
+	guardian_release(&p->guardian);
+	maps_release(&p->maps);
+	modules_free(img->modules, img->nmodules);
+	if (p->pagemap >= 0)
+		close(p->pagemap);
+	free(p->words);
+	free(p->exe);
+	free(p->command);
+	free(img->threads);
+	free(p);
+	free(img);
+}
+
+static const struct image_ops process_ops = {
+	.read = process_read,
+	.resident = process_resident,
+	.resume = process_resume,
+	.release = process_release,
+};
+
+/* ---- opening ---------------------------------------------------------------- */
+
+static int by_tid(const void *a, const void *b)
+{
+	const struct tracee *x = a, *y = b;
+
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+/* Registers as image_thread has them; the main thread first, then by number. */
+static struct seep_error *take_threads(struct image *img)
+{
+	struct process *p = img->priv;
+	const struct guardian_reply *r = &p->guardian.reply;
+	size_t general = sizeof(struct user_regs_struct) / 8, words = 0, n = 0, missed = 0;
+
+	for (size_t i = 0; i < r->nthreads; i++)
+		words += general + p->guardian.threads[i].xstate_len / 8;
+	img->threads = calloc(r->nthreads + 1, sizeof(*img->threads));
+	p->words = calloc(words + 1, sizeof(*p->words));
+	if (!img->threads || !p->words)
+		return &seep_error_nomem;
+	qsort(p->guardian.threads, r->nthreads, sizeof(*p->guardian.threads), by_tid);
+	words = 0;
+	for (unsigned int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < r->nthreads; i++) {
+			const struct tracee *t = &p->guardian.threads[i];
+			struct image_thread *it = &img->threads[n];
+			struct procfs_status st;
+
+			if ((t->tid == img->pid) != (pass == 0) || (!t->has_regs && !t->missed))
+				continue;
+			*it = (struct image_thread){ .tid = t->tid, .words = p->words + words };
+			if (procfs_status(t->tid, &st) == 0)
+				memcpy(it->name, st.name, sizeof(it->name));
+			n++;
+			if (!t->has_regs) {
+				it->missed = true;
+				missed++;
+				continue;
+			}
+			it->pc = t->regs.rip;
+			it->sp = t->regs.rsp;
+			it->fp = t->regs.rbp;
+			it->tls = t->regs.fs_base;
+			it->ngeneral = (uint32_t)general;
+			it->nwords = general + t->xstate_len / 8;
+			memcpy(p->words + words, &t->regs, sizeof(t->regs));
+			if (t->xstate_len <= r->xstate_bytes &&
+			    t->xstate_at <= r->xstate_bytes - t->xstate_len)
+				memcpy(p->words + words + general,
+				       p->guardian.xstate + t->xstate_at, t->xstate_len);
+			words += it->nwords;
+		}
+	img->nthreads = n;
+	if (missed)
+		image_note(img,
+		           "%zu of %zu threads could not be stopped (uninterruptible wait): their "
+		           "registers are unknown",
+		           missed, n);
+	return NULL;
+}
+
+static struct seep_error *take_memory(struct image *img, const struct maps *before)
+{
+	struct process *p = img->priv;
+	_cleanup_buf_ struct buf auxv = { 0 };
+	struct procfs_auxv av = { .page_size = (uint64_t)sysconf(_SC_PAGESIZE) };
+	struct seep_error *err;
+	uint64_t probe;
+	char path[64];
+
+	err = maps_read(p->memory, &p->maps);
+	if (err)
+		return err;
+	img->maps = p->maps.items;
+	img->nmaps = p->maps.n;
+	if (p->maps.dropped)
+		image_note(img, "%zu mappings are left out: their description makes no sense",
+		           p->maps.dropped);
+	if (procfs_read(p->memory, "auxv", 1 << 16, &auxv) == 0)
+		procfs_parse_auxv(auxv.data, auxv.len, &av);
+	img->page_size = av.page_size;
+	img->at_random = av.random;
+	img->at_base = av.base;
+	img->at_phdr = av.phdr;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)p->memory);
+	p->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (p->pagemap >= 0 && img->nmaps &&
+	    pread(p->pagemap, &probe, 8, (off_t)(img->maps[0].start / img->page_size * 8)) != 8) {
+		close(p->pagemap);
+		p->pagemap = -1;
+	}
+	if (p->pagemap < 0)
+		image_note(img,
+		           "/proc/%d/pagemap cannot be read (%s): pages that were never used or "
+		           "are swapped out are read as well",
+		           (int)p->memory, strerror(errno));
+	err = modules_find(img);
+	if (!err && img->kind == IMAGE_CLONE)
+		err = clone_mark_absent(img, img->pid, before);
+	return err;
+}
+
+struct seep_error *image_open_process(pid_t pid, const struct image_options *opts,
+                                      struct image **ret_image)
+{
+	bool clone = opts && opts->clone;
+	uint64_t max_stop = opts && opts->max_stop_ns ? opts->max_stop_ns : MAX_STOP_NS;
+	_cleanup_image_ struct image *img = NULL;
+	const struct guardian_reply *r;
+	struct maps before = { 0 };
+	struct seep_error *err;
+	struct process *p;
+
+	err = refusal_check(pid);
+	if (err)
+		return err;
+	img = calloc(1, sizeof(*img));
+	p = calloc(1, sizeof(*p));
+	if (!img || !p) {
+		free(p);
+		free(TAKE(img));
+		return &seep_error_nomem;
+	}
+	*img = (struct image){ .kind = IMAGE_LIVE, .pid = pid, .ops = &process_ops, .priv = p };
+	p->pagemap = -1;
+	p->guardian.pid = p->guardian.sock = p->guardian.memfd = -1;
+	img->exe = img->command = "";
+	if (clone) { /* compared with the clone's afterwards; a failure shows again, and better */
+		err = maps_read(pid, &before);
+		seep_error_free(err);
+	}
+	err = guardian_start(pid, clone, max_stop, &p->guardian);
+	if (err)
+		goto out;
+	r = &p->guardian.reply;
+	if (r->error) {
+		err = refusal_explain(pid, r->error, r->error_tid);
+		goto out;
+	}
+	if (r->child) {
+		img->kind = IMAGE_CLONE;
+		p->memory = r->child;
+	} else {
+		p->memory = r->memory_tid;
+		if (clone)
+			clone_note(img, r);
+	}
+	p->exe = procfs_exe(p->memory);
+	p->command = procfs_command(p->memory);
+	if (p->exe)
+		img->exe = p->exe;
+	if (p->command)
+		img->command = p->command;
+	img->stopped_ns = r->stopped_ns;
+	img->stop_mono_ns = r->stop_mono_ns;
+	img->stop_real_ns = r->stop_real_ns;
+	img->resident_bytes = r->resident_bytes;
+	err = take_threads(img);
+	if (!err)
+		err = take_memory(img, &before);
+	if (!err)
+		*ret_image = TAKE(img);
+out:
+	maps_release(&before);
+	return err;
+}

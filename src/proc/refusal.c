@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Refusals.  "Operation not permitted" has at least five causes with five different ways out; most can be
+ * told apart by what /proc shows to everybody.
+ */
+#include "proc/refusal.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "proc/procfs.h"
+
+#define STILL_WORKS                                                                              \
+	"without any permission `seep run --check` checks a program it starts, and a core file " \
+	"can be checked by whoever can read it"
+
+static struct seep_error *gone(pid_t pid)
+{
+	return seep_error_hint(seep_error_new(ESRCH, "process %d is not there", (int)pid),
+	                       "it has ended, or lives in another PID namespace; `ps -e` lists "
+	                       "the processes of this one");
+}
+
+static struct seep_error *zombie(pid_t pid, const struct procfs_status *st)
+{
+	return seep_error_hint(
+		seep_error_new(0,
+	                       "process %d (%s) has ended and has no memory any more: its parent has "
+	                       "not waited for it yet",
+	                       (int)pid, st->name),
+		"a core file it may have left can be checked; next time `seep run --check` sees the end");
+}
+
+static struct seep_error *traced(pid_t pid, const struct procfs_status *st)
+{
+	struct procfs_status tracer;
+
+	if (procfs_status(st->tracer, &tracer))
+		snprintf(tracer.name, sizeof(tracer.name), "unknown");
+	return seep_error_hint(
+		seep_error_new(EBUSY, "process %d (%s) is traced by process %d (%s)", (int)pid,
+	                       st->name, (int)st->tracer, tracer.name),
+		"only one program can trace a process: let that one detach (a debugger: `detach`), or "
+		"let it write a core (gdb: `generate-core-file`) and check that");
+}
+
+/* EI_CLASS and e_machine of the executable; 0 when it cannot be read. */
+static int class_of(pid_t pid)
+{
+	unsigned char ident[EI_NIDENT];
+	char path[64];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || read(fd, ident, sizeof(ident)) != sizeof(ident) ||
+	    memcmp(ident, ELFMAG, SELFMAG) != 0)
+		return 0;
+	return ident[EI_CLASS];
+}
+
+static struct seep_error *wrong_class(pid_t pid)
+{
+	return seep_error_hint(
+		seep_error_new(0, "process %d is a 32-bit program; seep reads 64-bit ones", (int)pid),
+		"build it for 64 bits to check it, or use a 32-bit build of valgrind");
+}
+
+struct seep_error *refusal_check(pid_t pid)
+{
+	struct procfs_status st;
+	int r;
+
+	if (pid <= 0)
+		return seep_error_new(EINVAL, "%d is no process", (int)pid);
+	r = procfs_status(pid, &st);
+	if (r == -ESRCH)
+		return gone(pid);
+	if (r)
+		return seep_error_new(-r, "cannot read /proc/%d/status", (int)pid);
+	if (pid == getpid() || st.tgid == getpid())
+		return seep_error_hint(seep_error_new(0, "process %d is seep itself", (int)pid),
+		                       "a process cannot stop itself and go on looking");
+	if (st.tgid != pid)
+		return seep_error_hint(seep_error_new(0, "%d is a thread of process %d (%s)",
+		                                      (int)pid, (int)st.tgid, st.name),
+		                       "give the process: %d", (int)st.tgid);
+	if (st.kthread)
+		goto kernel;
+	/* A main thread that has ended while others run looks like a zombie too, but its threads are there. */
+	if (st.state == 'Z' || st.state == 'X') {
+		struct stat task;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+		if (stat(path, &task) || task.st_nlink <= 3)
+			return zombie(pid, &st);
+		return NULL;
+	}
+	if (!st.has_size)
+		goto kernel;
+	if (st.tracer)
+		return traced(pid, &st);
+	if (class_of(pid) == ELFCLASS32)
+		return wrong_class(pid);
+	return NULL;
+kernel:
+	return seep_error_hint(seep_error_new(0,
+	                                      "process %d (%s) is a thread of the kernel: it has "
+	                                      "no memory of its own",
+	                                      (int)pid, st.name),
+	                       "kernel memory is in /proc/meminfo and /proc/slabinfo");
+}
+
+/* The value of Yama's switch; -1: there is none. */
+static int yama(void)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	return procfs_read_file("/proc/sys/kernel/yama/ptrace_scope", 64, &b) || !b.len
+	               ? -1
+	               : atoi(b.data);
+}
+
+static struct seep_error *denied(pid_t pid, const struct procfs_status *st)
+{
+	struct seep_error *err;
+	struct stat own;
+	char path[64];
+	int scope = yama();
+
+	if (st->uid != geteuid() && geteuid() != 0) {
+		err = seep_error_new(EPERM,
+		                     "process %d (%s) belongs to user %u, and seep runs as %u",
+		                     (int)pid, st->name, (unsigned int)st->uid,
+		                     (unsigned int)geteuid());
+		return seep_error_hint(
+			err, "run seep as that user, or with CAP_SYS_PTRACE (sudo); " STILL_WORKS);
+	}
+	/* /proc belongs to root where a process of ours is not dumpable: set-user-ID, or prctl(). */
+	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+	if (geteuid() != 0 && !stat(path, &own) && own.st_uid != geteuid()) {
+		err = seep_error_new(EPERM,
+		                     "process %d (%s) does not let itself be traced (not dumpable: "
+		                     "set-user-ID, file capabilities, or prctl(PR_SET_DUMPABLE, 0))",
+		                     (int)pid, st->name);
+		return seep_error_hint(err, "run seep with CAP_SYS_PTRACE (sudo); " STILL_WORKS);
+	}
+	if (scope == 3) {
+		err = seep_error_new(
+			EPERM, "nobody may trace a process here: kernel.yama.ptrace_scope is 3");
+		return seep_error_hint(err,
+		                       "that lasts until a reboot with another value; " STILL_WORKS);
+	}
+	if (scope > 0) {
+		err = seep_error_new(EPERM,
+		                     "cannot stop process %d (%s): kernel.yama.ptrace_scope is %d and "
+		                     "seep has no CAP_SYS_PTRACE",
+		                     (int)pid, st->name, scope);
+		return seep_error_hint(err, "run seep with CAP_SYS_PTRACE (sudo), or set `sysctl "
+		                            "kernel.yama.ptrace_scope=0`; " STILL_WORKS);
+	}
+	err = seep_error_new(EPERM, "cannot stop process %d (%s): seep has no CAP_SYS_PTRACE",
+	                     (int)pid, st->name);
+	return seep_error_hint(err,
+	                       "in a container give it that capability (docker run "
+	                       "--cap-add=SYS_PTRACE), and a seccomp profile that allows ptrace; a "
+	                       "security module can be in the way as well; " STILL_WORKS);
+}
+
+struct seep_error *refusal_explain(pid_t pid, int code, pid_t tid)
+{
+	struct procfs_status st;
+	struct seep_error *err;
+
+	if (procfs_status(tid ? tid : pid, &st) || code == ESRCH)
+		return gone(pid);
+	switch (code) {
+	case EPERM:
+	case EACCES:
+		if (st.tracer)
+			return traced(pid, &st);
+		return denied(pid, &st);
+	case ENOTSUP:
+		return wrong_class(pid);
+	case ETIME:
+		err = seep_error_new(0,
+		                     "process %d (%s) did not stand still in the time it was given",
+		                     (int)pid, st.name);
+		return seep_error_hint(err, "it runs on; try again when the machine is less busy");
+	case EBUSY:
+		err = seep_error_new(0,
+		                     "no thread of process %d (%s) could be stopped: all are in an "
+		                     "uninterruptible wait (state %c)",
+		                     (int)pid, st.name, st.state);
+		return seep_error_hint(err,
+		                       "it waits for a disk, a network file system, or in vfork() "
+		                       "for its child; try again later");
+	default:
+		return seep_error_new(code, "cannot stop process %d (%s)", (int)pid, st.name);
+	}
+}

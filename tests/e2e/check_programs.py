@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real programs under load lose nothing, and seep must not say so: checked again and again while they work, and at their end."""
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+from harness import (SEEP, SOAK, Skip, case, check, check_equal, main, need_program, parse_checks, wait_for)
+
+ROUNDS = 60 if SOAK else 20
+PYTHON = '/usr/bin/python3'
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def answers(port):
+    def attempt():
+        try:
+            with socket.create_connection(('127.0.0.1', port), timeout=1):
+                return True
+        except OSError:
+            return False
+    return attempt
+
+
+def children_of(pid):
+    with open('/proc/%d/task/%d/children' % (pid, pid)) as f:
+        return [int(p) for p in f.read().split()]
+
+
+def nothing_lost(found, what, least_blocks=100):
+    check_equal((found.total('definite'), found.total('indirect')), ((0, 0), (0, 0)), '%s: %r' % (
+        what, found.lost()[:10]))
+    blocks = sum(c['blocks'] for c in found.data['classes'].values())
+    check(blocks >= least_blocks, what, 'it has a heap:', blocks, 'blocks')
+    c = found.completeness
+    check(not c['missed_threads'] and not c['unreadable_bytes'], what, c)
+
+
+class Load:
+    """Runs work() in threads until it is closed; what goes wrong there fails the case."""
+
+    def __init__(self, work, threads=3):
+        self.stop, self.failed, self.done = False, [], 0
+        self.threads = [threading.Thread(target=self.run, args=(work,)) for _ in range(threads)]
+
+    def run(self, work):
+        try:
+            while not self.stop:
+                work()
+                self.done += 1
+        except Exception as e:  # shown by the case
+            self.failed.append(repr(e))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        wait_for(lambda: self.done or self.failed, 'the first answer')
+        return self
+
+    def __exit__(self, *args):
+        self.stop = True
+        for thread in self.threads:
+            thread.join(60)
+
+    def went_on(self):
+        before = self.done
+        wait_for(lambda: self.done > before or self.failed, 'work to go on')
+        check_equal(self.failed, [], 'the load')
+
+
+def watch(w, load, pids, *options, rounds=ROUNDS, least_blocks=100):
+    for number in range(rounds):
+        pid = pids[number % len(pids)]
+        option = '--no-clone' if number % 3 == 2 else '--clone'
+        nothing_lost(w.check(pid, option, *options), 'check %d of %d, %s' % (number, pid, option), least_blocks)
+        load.went_on()
+
+
+def http_get(port, path='/'):
+    def get():
+        connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+        connection.request('GET', path)
+        answer = connection.getresponse()
+        check_equal((answer.status, bool(answer.read())), (200, True), path)
+        connection.close()
+    return get
+
+
+def tracked(w, command):
+    """Under seep run with a check at the end: exact sizes and stacks for the checks in between."""
+    return [SEEP, 'run', '--check', '--check-json=' + w.file('checks.json'), '--show-kinds=all', '--ledger-dir=' + w.ledgers,
+            '-o', w.file('a.seep'), '--', *command]
+
+
+def end_checks(w):
+    with open(w.file('checks.json')) as f:
+        return parse_checks(f.read())
+
+
+# ---- redis ----------------------------------------------------------------------------------
+
+def redis_load(w, port):
+    bench = need_program('redis-benchmark')
+
+    def work():
+        run = w.bare([bench, '-h', '127.0.0.1', '-p', str(port), '-n', '4000', '-c', '10', '-q', '-r', '3000', '-t',
+                      'set,get,incr,lpush,lpop,sadd,hset,zadd,lrange_100'], deadline=180)
+        check_equal(run.status, 0, run.describe())
+    return work
+
+
+def redis_command(port, w):
+    return [need_program('redis-server'), '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no',
+            '--dir', w.path]
+
+
+@case
+def redis_over_glibc(w):
+    """Debian's redis brings jemalloc; with libc first in line it is glibc's heap that it uses."""
+    port = free_port()
+    process = w.start(redis_command(port, w), env=dict(os.environ, LD_PRELOAD='libc.so.6'))
+    wait_for(answers(port), 'redis to answer')
+    with Load(redis_load(w, port), 1) as load:
+        watch(w, load, [process.pid])
+    w.bare([need_program('redis-cli'), '-p', str(port), 'shutdown', 'nosave'])
+    check_equal(w.finish(process).status, 0, 'status')
+
+
+@case
+def redis_over_jemalloc(w):
+    """Its blocks are known by the ledger alone."""
+    port = free_port()
+    process = w.start(tracked(w, redis_command(port, w)))
+    wait_for(answers(port), 'redis to answer')
+    server = children_of(process.pid)
+    check_equal(len(server), 1, 'processes below seep run')
+    with Load(redis_load(w, port), 1) as load:
+        watch(w, load, server, '--ledger-dir=' + w.ledgers, rounds=ROUNDS // 2)
+    w.bare([need_program('redis-cli'), '-p', str(port), 'shutdown', 'nosave'])
+    run = w.finish(process, deadline=120)
+    check_equal(run.status, 0, run.describe())
+    nothing_lost(end_checks(w)[0], 'at the end')
+
+
+# ---- nginx ----------------------------------------------------------------------------------
+
+def nginx_command(w, port):
+    os.chmod(w.path, 0o755)
+    os.mkdir(w.file('root'))
+    with open(w.file('root/index.html'), 'w') as f:
+        f.write('hello from nginx\n' * 100)
+    with open(w.file('nginx.conf'), 'w') as f:
+        f.write('''daemon off; worker_processes 2; pid %(dir)s/nginx.pid; error_log %(dir)s/error.log;
+events { worker_connections 64; }
+http { access_log off; gzip on; gzip_min_length 1; gzip_types *; client_body_temp_path %(dir)s/b; proxy_temp_path %(dir)s/p;
+fastcgi_temp_path %(dir)s/f; uwsgi_temp_path %(dir)s/u; scgi_temp_path %(dir)s/s;
+server { listen 127.0.0.1:%(port)d; root %(dir)s/root; } }
+''' % {'dir': w.path, 'port': port})
+    return [need_program('nginx'), '-p', w.path, '-c', w.file('nginx.conf'), '-e', w.file('error.log')]
+
+
+@case
+def nginx_and_its_workers(w):
+    port = free_port()
+    command = nginx_command(w, port)
+    process = w.start(command)
+    wait_for(answers(port), 'nginx to answer')
+    workers = wait_for(lambda: len(children_of(process.pid)) == 2 and children_of(process.pid), 'its workers')
+    with Load(http_get(port)) as load:
+        watch(w, load, [process.pid, *workers], least_blocks=20)
+    w.bare([*command, '-s', 'quit'])
+    check_equal(w.finish(process).status, 0, 'status')
+
+
+@case
+def nginx_at_its_end(w):
+    port = free_port()
+    command = nginx_command(w, port)
+    process = w.start(tracked(w, command))
+    wait_for(answers(port), 'nginx to answer')
+    with Load(http_get(port)) as load:
+        load.went_on()
+    w.bare([*command, '-s', 'quit'])
+    run = w.finish(process, deadline=120)
+    check_equal(run.status, 0, run.describe())
+    checks = end_checks(w)
+    check_equal(len(checks), 3, 'processes checked')
+    for found in checks:
+        nothing_lost(found, 'process %d at its end' % found.pid, 1)
+
+
+# ---- CPython --------------------------------------------------------------------------------
+
+SERVER = '''
+import http.server, json, socketserver, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"path": self.path, "data": [{"n": i, "s": "x" * i} for i in range(200)]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+with http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler) as server:
+    server.serve_forever()
+'''
+
+
+def python_server(w, malloc):
+    if not os.path.exists(PYTHON):
+        raise Skip('there is no ' + PYTHON)
+    port = free_port()
+    process = w.start([PYTHON, '-c', SERVER, str(port)], env=dict(os.environ, PYTHONMALLOC=malloc))
+    wait_for(answers(port), 'python to answer')
+    with Load(http_get(port)) as load:
+        watch(w, load, [process.pid])
+    process.send_signal(signal.SIGTERM)
+    w.finish(process)
+
+
+@case
+def python_with_its_own_pools(w):
+    python_server(w, 'pymalloc')
+
+
+@case
+def python_with_malloc_for_everything(w):
+    python_server(w, 'malloc')
+
+
+@case
+def python_at_its_end(w):
+    if not os.path.exists(PYTHON):
+        raise Skip('there is no ' + PYTHON)
+    script = ('import json, re, collections, threading\n'
+              'd = [{"id": i, "n": "n%d" % i} for i in range(2000)]\n'
+              't = [threading.Thread(target=lambda: json.loads(json.dumps(d))) for _ in range(3)]\n'
+              '[x.start() for x in t]; [x.join() for x in t]\nprint(len(d))\n')
+    for moment in ('exit', 'end'):
+        run = w.check_at_exit([PYTHON, '-c', script], '--check-at=' + moment, deadline=120,
+                              env=dict(os.environ, PYTHONMALLOC='malloc'))
+        nothing_lost(run.checks[0], 'python at ' + moment)
+
+
+# ---- sqlite, git ----------------------------------------------------------------------------
+
+SQL = '''create table t(id integer primary key, name text, n real);
+with recursive c(i) as (select 1 union all select i + 1 from c where i < 300000)
+insert into t select i, 'name ' || i, i * 1.5 from c;
+create index by_name on t(name);
+select count(*), sum(n), max(name) from t;
+select count(*) from t a join t b on a.id = b.id + 1 where a.name like '%7%';
+select name from t where name like '%77%' order by n desc limit 3;
+'''
+
+
+@case
+def sqlite_with_a_large_script(w):
+    sqlite = need_program('sqlite3')
+    rounds = 0
+    while rounds < ROUNDS:
+        process = w.start([sqlite, ':memory:', SQL * 4])
+        wait_for(lambda: os.path.basename(os.readlink('/proc/%d/exe' % process.pid)) == 'sqlite3', 'sqlite to run')
+        while rounds < ROUNDS and process.poll() is None:
+            run = w.check_run(process.pid, '--no-clone' if rounds % 3 == 2 else '--clone')
+            if run.status and process.poll() is not None:
+                break
+            check_equal(run.status, 0, run.describe())
+            found = parse_checks(run.stdout)[0]
+            nothing_lost(found, 'check %d' % rounds, 1)
+            rounds += 1
+        process.kill()
+    run = w.check_at_exit([sqlite, ':memory:', SQL.replace('300000', '20000')], deadline=120)
+    nothing_lost(run.checks[0], 'at the end', 1)
+
+
+@case
+def git(w):
+    """git leaks on purpose before it ends; what memcheck calls definitely lost there, and nothing else, is lost (check_memcheck.py)."""
+    program, env = need_program('git'), dict(os.environ, HOME=w.path)
+    repository = w.file('r')
+    check_equal(w.bare([program, 'init', '-q', repository], env=env).status, 0, 'git init')
+    stream = ['feature done\n']
+    for i in range(1500):
+        text = 'content %d\n' % i * 20
+        stream.append('commit refs/heads/main\ncommitter A <a@b> %d +0000\ndata %d\nmessage %d\n' % (
+            1000000000 + i, len('message %d' % i), i))
+        stream.append('M 100644 inline d%d/f%d\ndata %d\n%s\n' % (i % 7, i % 50, len(text), text))
+    stream.append('done\n')
+    run = w.finish(w.start([program, '-C', repository, 'fast-import', '--quiet'], env=env,
+                           stdin=subprocess.PIPE), stdin=''.join(stream))
+    check_equal(run.status, 0, run.describe())
+    for command in (['log', '--stat', '-p'], ['blame', 'main', '--', 'd0/f0'], ['gc', '-q', '--aggressive']):
+        bare = w.bare([program, '-C', repository, '--no-pager', *command], env=env, deadline=120)
+        check_equal(bare.status, 0, ' '.join(command))
+    live = 0
+    while live < ROUNDS // 2:
+        process = w.start([program, '-C', repository, '--no-pager', 'log', '-p', '--all', '-G', 'content 1[0-9]*7'], env=env)
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        while process.poll() is None and live < ROUNDS // 2:
+            run = w.check_run(process.pid, '--no-clone' if live % 2 else '--clone')
+            if run.status == 0:
+                found = parse_checks(run.stdout)[0]
+                # git loses a little by design as it goes along; the load must not add to it.
+                check(found.total('definite')[0] <= 30, 'check %d: %r' % (live, found.lost()[:10]))
+                live += 1
+            elif process.poll() is None:
+                check_equal(run.status, 0, run.describe())
+        process.kill()
+        process.wait()
+        reader.join()
+
+
+main()

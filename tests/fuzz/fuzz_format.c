@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libFuzzer target: the readers of other tools' files.  The first byte of the input says which reader: a number
+ * of the table, or what the content looks like when it is beyond the table's end (the seeds, which are plain
+ * files, begin with letters and so go that way).  What is accepted must be sound, and every writer must cope
+ * with it; what is written in the same format must be readable again.
+ */
+#include "format/format.h"
+#include "profile/profile.h"
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define SMALL 4096 /* writing everything makes large inputs slow, and finds nothing more */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_again(const struct format *f, const struct buf *bytes)
+{
+	struct profile *p = NULL;
+	char **warnings = NULL;
+
+	seep_error_free(format_read_memory(bytes->data ? bytes->data : "", bytes->len, "again", f,
+	                                   &p, &warnings));
+	if (p)
+		assert(!profile_check(p));
+	format_free_warnings(warnings);
+	profile_free(p);
+}
+
+static void write_all(const struct profile *p)
+{
+	struct format_output o = { .kinds = PROF_ALL_KINDS };
+
+	for (size_t i = 0; formats[i]; i++) {
+		struct buf out = { 0 };
+		struct seep_error *err = formats[i]->write ? format_write(formats[i], p, &o, &out)
+		                                           : NULL;
+
+		if (!err && formats[i]->write && formats[i]->read)
+			read_again(formats[i], &out);
+		seep_error_free(err);
+		buf_release(&out);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct format *format = NULL;
+	struct profile *p = NULL;
+	char **warnings = NULL;
+	size_t rows = 0;
+
+	if (!size)
+		return 0;
+	while (formats[rows])
+		rows++;
+	if (data[0] < rows && formats[data[0]]->read) {
+		format = formats[data[0]];
+		data++;
+		size--;
+	}
+	seep_error_free(format_read_memory(data, size, "input", format, &p, &warnings));
+	format_free_warnings(warnings);
+	if (p) {
+		assert(!profile_check(p));
+		if (size <= SMALL)
+			write_all(p);
+	}
+	profile_free(p);
+	return 0;
+}

@@ -447,6 +447,9 @@ static struct seep_error *mark(struct check *c, struct check_input *in,
 		err = symbolize(c, in, opts);
 	if (!err)
 		err = leaks_make(in->img, h->blocks, h->nblocks, r, c->profile, &lo, &c->leaks);
+	/* Everything was read; a process that had to be let go meanwhile makes it all worth nothing. */
+	if (!err)
+		err = image_resume(in->img);
 	if (!err)
 		name_rules(&judge);
 	if (!err && opts->baseline)

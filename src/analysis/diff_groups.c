@@ -90,8 +90,11 @@ static bool in_between(const struct group_sum *first, const struct group_sum *la
 
 	if (b->blocks < a->blocks || b->bytes < a->bytes || after < before)
 		return false;
-	*ret_value = (struct prof_value){ b->blocks - a->blocks, b->bytes - a->bytes,
-		                          blocks > 0 ? blocks : 0, bytes > 0 ? bytes : 0 };
+	*ret_value = (struct prof_value){ .blocks = b->blocks - a->blocks,
+		                          .bytes = b->bytes - a->bytes,
+		                          .var_blocks = blocks > 0 ? blocks : 0,
+		                          .var_bytes = bytes > 0 ? bytes : 0,
+		                          .max_weight = b->max_weight };
 	*ret_samples = after - before;
 	return true;
 }
@@ -216,22 +219,33 @@ static double ratio_of(const struct diff_groups *g, struct measure m, bool norma
 	return normalize && from > 0 && to > 0 ? to / from : 1;
 }
 
+static void add_change(struct diff_groups *g, const struct group_sum *first,
+                       const struct group_sum *last, struct measure m, double scale)
+{
+	double change = (double)group_measure(last, m) - (double)group_measure(first, m) * scale;
+
+	if (change > 0)
+		g->grown += (uint64_t)change;
+	else
+		g->shrunk += (uint64_t)-change;
+}
+
 /* Growth and shrinkage are summed over sites, whatever the groups: functions overlap. */
-static struct seep_error *sum_sites(struct diff *d, const struct view *v, struct measure m,
-                                    bool normalize, struct diff_groups *g)
+static struct seep_error *sum_sites(struct diff *d, const struct view *v, enum group_by by,
+                                    struct diff_groups *g)
 {
 	_cleanup_node_pairs_ struct node_pairs pairs = { 0 };
-	struct seep_error *err = node_pairs_make(d, v, m, normalize, &pairs);
+	struct seep_error *err;
 
-	for (size_t i = 0; !err && i < pairs.n; i++) {
-		double change = (double)group_measure(&pairs.items[i].last, m) -
-		                (double)group_measure(&pairs.items[i].first, m) * pairs.scale;
-
-		if (change > 0)
-			g->grown += (uint64_t)change;
-		else
-			g->shrunk += (uint64_t)-change;
+	if (by == GROUP_SITE) {
+		for (size_t i = 0; i < g->n; i++)
+			add_change(g, &g->items[i].total[0], &g->items[i].total[1], g->measure,
+			           g->scale);
+		return NULL;
 	}
+	err = node_pairs_make(d, v, g->measure, false, &pairs);
+	for (size_t i = 0; !err && i < pairs.n; i++)
+		add_change(g, &pairs.items[i].first, &pairs.items[i].last, g->measure, g->scale);
 	return err;
 }
 
@@ -255,11 +269,12 @@ struct seep_error *diff_groups_make(struct diff *d, const struct view *v, enum g
 		if (!err)
 			take_side(&out, &g, side, m, &map);
 	}
+	out.measure = m;
+	out.scale = ratio_of(&out, m, normalize);
 	if (!err)
-		err = sum_sites(d, v, m, normalize, &out);
+		err = sum_sites(d, v, by, &out);
 	if (err)
 		return err;
-	out.scale = ratio_of(&out, m, normalize);
 	for (size_t i = 0; i < out.n; i++) {
 		struct diff_item *item = &out.items[i];
 
@@ -267,7 +282,6 @@ struct seep_error *diff_groups_make(struct diff *d, const struct view *v, enum g
 		item->change = diff_change(d, &item->total[0], &item->total[1], m, out.scale);
 	}
 	out.change = diff_change(d, &out.sum[0], &out.sum[1], m, out.scale);
-	out.measure = m;
 	diff_groups_sort(v, by, DIFF_GROWTH, &out);
 	*ret = out;
 	memset(&out, 0, sizeof(out));
@@ -291,6 +305,7 @@ const uint64_t *diff_course(const struct diff_groups *g, const struct diff_item 
 
 struct sort_key {
 	int64_t value;    /* descending */
+	int64_t self;     /* likewise: of functions that call each other the one that did it */
 	const char *name; /* ascending, NULL last */
 	size_t index;
 };
@@ -301,6 +316,8 @@ static int by_key(const void *a, const void *b)
 
 	if (x->value != y->value)
 		return x->value > y->value ? -1 : 1;
+	if (x->self != y->self)
+		return x->self > y->self ? -1 : 1;
 	if (x->name != y->name) {
 		int r = !x->name ? 1 : !y->name ? -1 : strcmp(x->name, y->name);
 
@@ -308,6 +325,11 @@ static int by_key(const void *a, const void *b)
 			return r;
 	}
 	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static int64_t magnitude_of(int64_t v)
+{
+	return v < 0 ? -v : v;
 }
 
 static int64_t clip(uint64_t v)
@@ -331,8 +353,7 @@ static struct sort_key sort_key(const struct view *v, enum group_by by, enum dif
 	case DIFF_SHRINKAGE:
 		return (struct sort_key){ .value = -i->change.value };
 	case DIFF_CHANGE:
-		return (struct sort_key){ .value = i->change.value < 0 ? -i->change.value
-			                                               : i->change.value };
+		return (struct sort_key){ .value = magnitude_of(i->change.value) };
 	case DIFF_SELF:
 		return (struct sort_key){ .value = i->self_change.value };
 	case DIFF_BLOCKS:
@@ -357,6 +378,8 @@ void diff_groups_sort(const struct view *v, enum group_by by, enum diff_order or
 	for (size_t i = 0; i < g->n; i++) {
 		keys[i] = sort_key(v, by, order, g, &g->items[i]);
 		keys[i].index = i;
+		if (order != DIFF_NAME)
+			keys[i].self = magnitude_of(g->items[i].self_change.value);
 	}
 	qsort(keys, g->n, sizeof(*keys), by_key);
 	for (size_t i = 0; i < g->n; i++)

@@ -66,7 +66,7 @@ static int scan(struct graph *g, uint32_t from, const struct index *ix, const st
 		if (b == NO_BLOCK)
 			continue;
 		to = index_lost_number(ix, b);
-		if (to != NO_BLOCK && to != from && add_edge(g, from, to) < 0)
+		if (to != NO_BLOCK && add_edge(g, from, to) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -181,6 +181,7 @@ static void set_class(struct block *b, enum reach_class class, bool cycle)
 /* A component: its lowest node, how many it has, and the leader that alone gets to it. */
 struct comp {
 	uint32_t lowest, size, owner;
+	bool cycle; /* of several, or of one that points to itself */
 	uint64_t bytes;
 	size_t first; /* of its nodes in order[] */
 };
@@ -232,7 +233,9 @@ static int leaders(struct graph *g, struct block *blocks, struct reach_leader **
 		}
 		for (size_t k = c->first; k < c->first + c->size; k++)
 			for (size_t e = g->first[order[k]]; e < g->first[order[k] + 1]; e++)
-				if (g->comp[g->edges[e]] != i)
+				if (g->comp[g->edges[e]] == i)
+					c->cycle = true;
+				else
 					own(&comps[g->comp[g->edges[e]]], c->owner);
 	}
 	out = calloc(nleaders + 1, sizeof(*out));
@@ -244,13 +247,13 @@ static int leaders(struct graph *g, struct block *blocks, struct reach_leader **
 		struct block *b = &blocks[g->lost[i]];
 		bool leads = comps[id].owner == id && comps[id].lowest == i;
 
-		set_class(b, leads ? REACH_DEFINITE : REACH_INDIRECT, leads && comps[id].size > 1);
+		set_class(b, leads ? REACH_DEFINITE : REACH_INDIRECT, leads && comps[id].cycle);
 		if (leads) {
 			leader_of[id] = (uint32_t)at;
 			out[at++] = (struct reach_leader){ .block = g->lost[i],
 				                           .indirect_bytes = -(uint64_t)b->size,
 				                           .indirect_blocks = UINT64_MAX,
-				                           .cycle = comps[id].size > 1 };
+				                           .cycle = comps[id].cycle };
 		}
 	}
 	/* Each began at minus itself. */

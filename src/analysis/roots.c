@@ -19,8 +19,12 @@
 
 #define PAGE UINT64_C(4096)
 #define RED_ZONE 128
-#define TCB_SIZE 2304 /* struct pthread of glibc 2.36; others are near */
+#define TCB_SIZE 2304  /* struct pthread of glibc 2.36; others are near */
+#define TCB_LIST 0x2c0 /* struct pthread's list node: right behind its header, in all versions */
+#define MAX_STACKS 100000
 #define MAX_DTV 65536
+#define CHUNK_HEADER 16u /* glibc: what lies between a chunk's address and its block */
+#define TOP_WORDS 128u   /* of a stack: more than malloc's own frames */
 #define MAX_GUARD (UINT64_C(64) << 20)
 
 struct ranges {
@@ -35,7 +39,7 @@ struct finder {
 	struct roots *out;
 	struct ranges taken; /* not to be had as data or mapping roots */
 	uint64_t static_tls;
-	size_t cap, nwords, words_cap, dead;
+	size_t cap, nwords;
 	bool failed;
 };
 
@@ -189,7 +193,7 @@ static void tls_roots(struct finder *f, const struct image_thread *t, uint64_t f
 	take(f, start, end);
 }
 
-static void add_word(struct finder *f, uint64_t word, int32_t tid)
+static void add_word(struct finder *f, enum root_kind kind, uint64_t word, int32_t tid)
 {
 	uint64_t *w = malloc(sizeof(*w)), **p;
 
@@ -204,9 +208,7 @@ static void add_word(struct finder *f, uint64_t word, int32_t tid)
 	*w = word;
 	p[f->nwords++] = w;
 	f->out->nwords = f->nwords;
-	add_root(f,
-	         (struct root){
-			 .kind = ROOT_DYNAMIC_TLS, .words = w, .nwords = 1, .name = "", .tid = tid });
+	add_root(f, (struct root){ .kind = kind, .words = w, .nwords = 1, .name = "", .tid = tid });
 }
 
 /* The start of the block that holds addr, as a root of its own. */
@@ -215,7 +217,7 @@ static bool add_block(struct finder *f, uint64_t addr, int32_t tid)
 	int64_t b = block_find(f->heap->blocks, f->heap->nblocks, addr);
 
 	if (b >= 0)
-		add_word(f, f->heap->blocks[b].address, tid);
+		add_word(f, ROOT_DYNAMIC_TLS, f->heap->blocks[b].address, tid);
 	return b >= 0;
 }
 
@@ -298,6 +300,41 @@ static void stack_roots(struct finder *f, const struct image_thread *t, bool mai
 	tls_roots(f, t, 0);
 }
 
+/* In the C library, or in a program that has it in itself: perhaps in malloc. */
+static bool may_be_allocating(const struct finder *f, const struct image_thread *t)
+{
+	const struct image_module *m = image_module_of(f->img, t->pc);
+
+	return m && (!f->img->at_base || !strncmp(path_base(m->path), "libc", 4) ||
+	             !strncmp(path_base(m->path), "ld-", 3));
+}
+
+static void chunk_root(struct finder *f, uint64_t word, int32_t tid)
+{
+	int64_t b = block_find(f->heap->blocks, f->heap->nblocks, word + CHUNK_HEADER);
+
+	if (b >= 0 && f->heap->blocks[b].address == word + CHUNK_HEADER)
+		add_word(f, ROOT_REGISTER, word + CHUNK_HEADER, tid);
+}
+
+/*
+ * A thread that was stopped in malloc or free knows the block it is just making or taking back by its chunk's
+ * header only, in registers and in the topmost frames.
+ */
+static void allocating_roots(struct finder *f, const struct image_thread *t)
+{
+	uint64_t words[TOP_WORDS];
+	size_t n;
+
+	if (t->missed || strcmp(f->heap->allocator, "glibc") != 0 || !may_be_allocating(f, t))
+		return;
+	for (size_t i = 0; i < t->ngeneral && i < t->nwords; i++)
+		chunk_root(f, t->words[i], t->tid);
+	n = image_read(f->img, t->sp & ~UINT64_C(7), words, sizeof(words)) / sizeof(*words);
+	for (size_t i = 0; i < n; i++)
+		chunk_root(f, words[i], t->tid);
+}
+
 /* Two threads in one place (a clone without a stack of its own) do no harm: ranges may overlap. */
 static void thread_roots(struct finder *f)
 {
@@ -313,6 +350,8 @@ static void thread_roots(struct finder *f)
 			                           .nwords = n,
 			                           .name = "",
 			                           .tid = t->tid });
+		if (!exiting)
+			allocating_roots(f, t);
 		stack_roots(f, t, i == 0);
 		dynamic_tls_roots(f, t);
 	}
@@ -353,6 +392,39 @@ static uint64_t dead_tcb(const struct finder *f, const struct image_map *m)
 	return 0;
 }
 
+/*
+ * glibc keeps the TCBs of all stacks in lists: of those in use, of those it did not make, of those kept for later.
+ * The heads lie in the loader's (before 2.34 libpthread's) data, the first two of them 16 bytes apart.
+ * Returns the head of the list that the TCB is in; 0: none that can be told.
+ */
+static uint64_t list_head(const struct finder *f, uint64_t tcb)
+{
+	uint64_t at = tcb + TCB_LIST;
+
+	for (int i = 0; i < MAX_STACKS; i++) {
+		if (!image_read_u64(f->img, at, &at) || at % 8)
+			return 0;
+		if (image_module_of(f->img, at))
+			return at;
+	}
+	return 0;
+}
+
+/* Ended, but not yet joined: its result is for the thread that will join it. */
+static bool is_unjoined(const struct finder *f, uint64_t tcb)
+{
+	uint64_t head = list_head(f, tcb);
+
+	for (size_t i = 0; head && i < f->img->nthreads; i++) {
+		uint64_t other = list_head(f, f->img->threads[i].tls);
+
+		/* The main thread's stack is not one of glibc's: its list is the second. */
+		if (other && head == (f->img->threads[i].tid == f->img->pid ? other - 16 : other))
+			return true;
+	}
+	return false;
+}
+
 static void dead_stacks(struct finder *f)
 {
 	const struct image *img = f->img;
@@ -363,25 +435,26 @@ static void dead_stacks(struct finder *f)
 	for (size_t i = 0; i < f->opts->nstacks; i++) {
 		const struct roots_range *s = &f->opts->stacks[i];
 
-		if (!has_thread(f, s->start, s->end)) {
+		if (!has_thread(f, s->start, s->end))
 			take(f, s->start, s->end);
-			f->dead++;
-		}
 	}
 	for (size_t i = 1; i < img->nmaps; i++) {
 		const struct image_map *m = &img->maps[i], *guard = &img->maps[i - 1];
+		uint64_t tcb;
 
 		if (m->path[0] == '/' || m->flags & IMAGE_SHARED || !(m->flags & IMAGE_WRITE) ||
 		    !is_scannable(m) || guard->end != m->start ||
 		    guard->flags & (IMAGE_READ | IMAGE_WRITE | IMAGE_EXEC) ||
 		    guard->end - guard->start > MAX_GUARD || in_heap(f, m->start) ||
-		    has_thread(f, m->start, m->end) || !dead_tcb(f, m))
+		    has_thread(f, m->start, m->end))
+			continue;
+		tcb = dead_tcb(f, m);
+		if (!tcb)
 			continue;
 		take(f, m->start, m->end);
-		f->dead++;
+		if (is_unjoined(f, tcb))
+			add_range(f, ROOT_TLS, tcb, tcb_end(m, tcb), m->path, 0);
 	}
-	if (f->dead)
-		note(f, "%zu stacks of threads that have ended are no roots.", f->dead);
 }
 
 /* ---- mappings -------------------------------------------------------------------------------- */
@@ -437,14 +510,23 @@ static bool is_foreign_heap(const struct finder *f, const struct image_map *m)
 	       !in_heap(f, h->blocks[lo].address);
 }
 
-/* The pages ld.so wrote to and then protected lie just below a module's writable ones. */
+/*
+ * Pages that were written to and then protected: the loader's lie just below a module's writable ones, a program's
+ * own anywhere beside those; and what has no file behind it cannot have got its content otherwise.
+ */
 static bool is_relro(const struct image *img, size_t i)
 {
-	const struct image_map *m = &img->maps[i], *next = i + 1 < img->nmaps ? m + 1 : NULL;
+	const struct image_map *m = &img->maps[i], *prev = i ? m - 1 : NULL,
+			       *next = i + 1 < img->nmaps ? m + 1 : NULL;
 
-	return next && next->start == m->end && next->flags & IMAGE_WRITE &&
-	       !(m->flags & (IMAGE_WRITE | IMAGE_EXEC | IMAGE_SHARED)) && m->flags & IMAGE_READ &&
-	       !strcmp(m->path, next->path) && m->path[0] == '/';
+	if ((m->flags & (IMAGE_WRITE | IMAGE_EXEC | IMAGE_SHARED)) || !(m->flags & IMAGE_READ))
+		return false;
+	if (m->path[0] != '/')
+		return m->path[0] != '[' && !m->inode && image_module_of(img, m->start);
+	return (next && next->start == m->end && next->flags & IMAGE_WRITE &&
+	        !strcmp(m->path, next->path)) ||
+	       (prev && prev->end == m->start && prev->flags & IMAGE_WRITE &&
+	        !strcmp(m->path, prev->path));
 }
 
 static bool is_device(const char *path)
@@ -459,6 +541,35 @@ static bool is_shared_memory(const char *path)
 	return !path[0] || !strncmp(path, "/dev/zero", 9) || !strncmp(path, "/dev/shm/", 9) ||
 	       !strncmp(path, "/memfd:", 7) || !strncmp(path, "/SYSV", 5) ||
 	       !strncmp(path, "[anon_shmem", 11);
+}
+
+static bool is_loader(const char *path)
+{
+	const char *base = path_base(path);
+
+	return !strncmp(base, "ld-", 3) || !strncmp(base, "ld.so", 5);
+}
+
+/*
+ * The loader aligns what it allocates for itself (its map of code addresses, 2.35 on) inside blocks of its own: what
+ * its data point into is as good as held by its start.
+ */
+static void loader_roots(struct finder *f, const struct image_map *m)
+{
+	uint64_t words[PAGE / 8];
+
+	for (uint64_t at = m->start; at < m->end; at += PAGE) {
+		size_t n = image_read(f->img, at, words, sizeof(words)) / sizeof(*words);
+
+		for (size_t i = 0; i < n; i++) {
+			int64_t b = words[i] % 8 ? -1
+			                         : block_find(f->heap->blocks, f->heap->nblocks,
+			                                      words[i]);
+
+			if (b >= 0 && f->heap->blocks[b].address != words[i])
+				add_word(f, ROOT_DATA, f->heap->blocks[b].address, 0);
+		}
+	}
 }
 
 static void map_roots(struct finder *f)
@@ -483,6 +594,8 @@ static void map_roots(struct finder *f)
 			continue;
 		if (mod && !(m->flags & IMAGE_SHARED)) {
 			add_rest(f, ROOT_DATA, m, mod->path);
+			if (is_loader(mod->path) && m->flags & IMAGE_WRITE)
+				loader_roots(f, m);
 		} else if (is_foreign_heap(f, m)) {
 			foreign += m->end - m->start;
 		} else {

@@ -291,14 +291,18 @@ static int read_sites(struct build *b)
 		s->cut_depth = in[i].flags & LEDGER_SITE_CUT_DEPTH;
 		s->cut_no_cfi = in[i].flags & LEDGER_SITE_CUT_NO_CFI;
 		s->born = ticks_ns(b, in[i].born);
-		s->inuse = live_value(live);
+		s->inuse = live_value(live, b->sum.max_weight[i]);
 		s->inuse_samples = live->records;
 		s->oldest = live->records ? ticks_ns(b, live->oldest) : UINT64_MAX;
-		s->alloc = (struct prof_value){ blocks_of(c->alloc_count), bytes_of(c->alloc_bytes),
-			                        variance_of(c->var_count),
-			                        variance_of(c->var_bytes) };
-		s->freed = (struct prof_value){ blocks_of(c->free_count), bytes_of(c->free_bytes),
-			                        0, 0 };
+		s->alloc = (struct prof_value){ .blocks = blocks_of(c->alloc_count),
+			                        .bytes = bytes_of(c->alloc_bytes),
+			                        .var_blocks = variance_of(c->var_count),
+			                        .var_bytes = variance_of(c->var_bytes),
+			                        .max_weight = variance_of(c->max_weight) };
+		/* Which of the records were freed is not known: the largest weight bounds theirs. */
+		s->freed = (struct prof_value){ .blocks = blocks_of(c->free_count),
+			                        .bytes = bytes_of(c->free_bytes),
+			                        .max_weight = s->alloc.max_weight };
 		/* Allocated is freed + in use over disjoint samples, so their variances add up. */
 		s->freed.var_blocks = variance_of(s->alloc.var_blocks - s->inuse.var_blocks);
 		s->freed.var_bytes = variance_of(s->alloc.var_bytes - s->inuse.var_bytes);
@@ -335,7 +339,7 @@ static int read_cells(struct build *b)
 		/* LEDGER_THREAD_OTHER, and threads that are not in the table, are "unknown/other". */
 		cells[n].site = c->site;
 		cells[n].thread = c->thread < b->p->nthreads ? c->thread : 0;
-		cells[n++].inuse = live_value(&c->sum);
+		cells[n++].inuse = live_value(&c->sum, c->max_weight);
 	}
 	b->p->ncells = n;
 	return 0;
@@ -440,6 +444,7 @@ static int read_peak(struct build *b)
 			s->peak.bytes = bytes_of(copy[i].bytes);
 			s->peak.var_blocks =
 				share(s->alloc.var_blocks, s->peak.blocks, s->alloc.blocks);
+			s->peak.max_weight = s->alloc.max_weight;
 			s->peak.var_bytes = share(s->alloc.var_bytes, s->peak.bytes, s->alloc.bytes);
 		}
 	}

@@ -5,7 +5,8 @@
  * This loop sees every live block, ten million of them in a big process, so it
  * stays at one cache line of the site and usually one of the cell: a site's
  * blocks mostly come from the thread of the block before, which is remembered, and
- * only a change of thread asks the hash table.
+ * only a change of thread asks the hash table.  Largest weights lie apart: only a
+ * sampled record touches them.
  */
 #include "capture/ledger_sum.h"
 
@@ -90,9 +91,15 @@ static int64_t find_cell(struct ledger_sum *s, uint32_t site, uint32_t thread)
 static int grow_sites(struct ledger_sum *s, uint64_t n)
 {
 	struct live_sum *live;
+	double *max_weight;
 
 	if (n <= s->nsites)
 		return 0;
+	max_weight = reallocarray(s->max_weight, n, sizeof(*max_weight));
+	if (!max_weight)
+		return -ENOMEM;
+	memset(max_weight + s->nsites, 0, (n - s->nsites) * sizeof(*max_weight));
+	s->max_weight = max_weight;
 	live = reallocarray(s->live, n, sizeof(*live));
 	if (!live)
 		return -ENOMEM;
@@ -109,7 +116,8 @@ struct worth {
 	double weight, variance; /* of blocks; times size² for bytes */
 };
 
-static inline void add(struct live_sum *l, uint64_t size, uint32_t birth, struct worth w)
+static inline void add(struct live_sum *l, double *max_weight, uint64_t size, uint32_t birth,
+                       struct worth w)
 {
 	if (!l->records++ || birth < l->oldest)
 		l->oldest = birth;
@@ -122,6 +130,8 @@ static inline void add(struct live_sum *l, uint64_t size, uint32_t birth, struct
 	l->est_bytes += w.weight * (double)size;
 	l->var_blocks += w.variance;
 	l->var_bytes += w.variance * (double)size * (double)size;
+	if (w.weight > *max_weight)
+		*max_weight = w.weight;
 }
 
 static struct worth worth_of(uint64_t size, uint64_t period)
@@ -173,6 +183,7 @@ static int add_bucket(void *arg, uint64_t page, const struct ledger_block *slots
 		unsigned int period = LEDGER_BLOCK_PERIOD(b.head);
 		uint64_t size = LEDGER_BLOCK_SIZE(b.body);
 		struct live_sum *l;
+		struct cell_sum *c;
 		struct worth w = { 1, 0 };
 
 		if (!b.head)
@@ -196,7 +207,7 @@ static int add_bucket(void *arg, uint64_t page, const struct ledger_block *slots
 			s->sampled = true;
 		}
 		l = &s->live[site];
-		add(l, size, LEDGER_BLOCK_BIRTH(b.head), w);
+		add(l, &s->max_weight[site], size, LEDGER_BLOCK_BIRTH(b.head), w);
 		if (l->last_cell == NO_CELL || s->cells[l->last_cell].thread != thread) {
 			int64_t cell = find_cell(s, site, thread);
 
@@ -204,7 +215,8 @@ static int add_bucket(void *arg, uint64_t page, const struct ledger_block *slots
 				return (int)cell;
 			l->last_cell = (uint32_t)cell;
 		}
-		add(&s->cells[l->last_cell].sum, size, LEDGER_BLOCK_BIRTH(b.head), w);
+		c = &s->cells[l->last_cell];
+		add(&c->sum, &c->max_weight, size, LEDGER_BLOCK_BIRTH(b.head), w);
 		if (LEDGER_BLOCK_BIRTH(b.head) > s->newest)
 			s->newest = LEDGER_BLOCK_BIRTH(b.head);
 		if (sm->blocks) {
@@ -246,6 +258,8 @@ static void add_tail(struct counter_sum *sum, const void *record)
 
 	sum->var_count += t->var_count;
 	sum->var_bytes += t->var_bytes;
+	if (t->max_weight > sum->max_weight)
+		sum->max_weight = t->max_weight;
 	for (unsigned int i = LEDGER_LIFE_NEAR; i < LEDGER_LIFE_BUCKETS; i++)
 		sum->life[i] += t->life[i - LEDGER_LIFE_NEAR];
 }
@@ -302,6 +316,7 @@ int ledger_sum_counters(struct ledger_sum *s, struct ledger_file *f)
 void ledger_sum_release(struct ledger_sum *s)
 {
 	free(s->live);
+	free(s->max_weight);
 	free(s->counters);
 	free(s->cells);
 	free(s->hash);
@@ -325,9 +340,11 @@ double variance_of(double v)
 	return isfinite(v) && v > 0 ? v : 0;
 }
 
-struct prof_value live_value(const struct live_sum *l)
+struct prof_value live_value(const struct live_sum *l, double max_weight)
 {
-	return (struct prof_value){ rounded(l->blocks, l->est_blocks),
-		                    rounded(l->bytes, l->est_bytes), variance_of(l->var_blocks),
-		                    variance_of(l->var_bytes) };
+	return (struct prof_value){ .blocks = rounded(l->blocks, l->est_blocks),
+		                    .bytes = rounded(l->bytes, l->est_bytes),
+		                    .var_blocks = variance_of(l->var_blocks),
+		                    .var_bytes = variance_of(l->var_bytes),
+		                    .max_weight = variance_of(max_weight) };
 }

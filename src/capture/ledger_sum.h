@@ -17,21 +17,24 @@ struct live_sum {
 	uint32_t oldest;    /* ticks; valid when records > 0 */
 	uint32_t last_cell; /* the site's cell used last: the likely next one */
 };
+_Static_assert(sizeof(struct live_sum) == 64, "a cache line");
 
 struct cell_sum {
 	uint32_t site, thread;
+	double max_weight; /* as max_weight of the site */
 	struct live_sum sum;
 };
 
 /* A site's counters and their tails, summed over the shards. */
 struct counter_sum {
 	uint64_t alloc_count, alloc_bytes, free_count, free_bytes, samples;
-	double var_count, var_bytes;
+	double var_count, var_bytes, max_weight;
 	uint64_t life[LEDGER_LIFE_BUCKETS];
 };
 
 struct ledger_sum {
 	struct live_sum *live;        /* [nsites] */
+	double *max_weight;           /* [nsites] the largest of a live sampled record; 0: none */
 	struct counter_sum *counters; /* [nsites] */
 	uint64_t nsites;
 
@@ -52,9 +55,9 @@ int ledger_sum_counters(struct ledger_sum *s, struct ledger_file *f);
 void ledger_sum_release(struct ledger_sum *s);
 
 /* A sum as a value: estimates rounded, nothing ever more than 2^64 - 1. */
-struct prof_value live_value(const struct live_sum *l);
+struct prof_value live_value(const struct live_sum *l, double max_weight);
 
-/* What a file says is a variance → one: infinite, NaN or negative is 0. */
+/* What a file says is a variance (or a weight) → one: infinite, NaN or negative is 0. */
 double variance_of(double v);
 
 #endif

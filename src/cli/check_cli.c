@@ -202,6 +202,37 @@ static struct seep_error *resolve_suppressions(struct check_cli *c)
 	return err;
 }
 
+/* Whether a file can be written there, as far as can be told without doing it; before a run of hours, not after it. */
+static struct seep_error *may_write(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	_cleanup_free_ char *dir = NULL;
+
+	if (!path || access(path, W_OK) == 0)
+		return NULL;
+	if (errno != ENOENT)
+		return seep_error_new(errno, "cannot write %s", path);
+	dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	if (!dir)
+		return &seep_error_nomem;
+	return access(dir, W_OK | X_OK) == 0 ? NULL : seep_error_new(errno, "cannot write %s", path);
+}
+
+static struct seep_error *check_files(const struct check_cli *c)
+{
+	const char *const written[] = { c->junit, c->sarif, c->output, c->json_file,
+		                        c->write_baseline };
+	struct seep_error *err = NULL;
+
+	for (size_t i = 0; !err && i < ARRAY_SIZE(written); i++)
+		err = may_write(written[i]);
+	if (!err && c->baseline && access(c->baseline, R_OK) < 0)
+		err = seep_error_hint(seep_error_new(errno, "cannot read the baseline %s",
+		                                     c->baseline),
+		                      "--write-baseline=FILE makes one.");
+	return err;
+}
+
 struct seep_error *check_cli_resolve(struct check_cli *c)
 {
 	struct seep_error *err = resolve_preset(c);
@@ -238,6 +269,8 @@ struct seep_error *check_cli_resolve(struct check_cli *c)
 		err = resolve_pointers(c);
 	if (!err)
 		err = resolve_suppressions(c);
+	if (!err)
+		err = check_files(c);
 	c->fail_status = (int)c->error_exitcode;
 	if (!c->error_exitcode)
 		c->fail = 0;
@@ -307,10 +340,24 @@ static struct check_report_options report_options(const struct check_cli *c)
 	};
 }
 
+/* Records that differ by a line only give the same rule: once is enough. */
+static void add_rule(struct buf *out, size_t start, enum reach_class class,
+                     const struct suppress_frame *frames, size_t n)
+{
+	_cleanup_buf_ struct buf rule = { 0 };
+
+	suppress_generate(&rule, class, frames, n);
+	if (rule.failed)
+		out->failed = true;
+	else if (rule.data && !(out->len > start && strstr(out->data + start, rule.data)))
+		buf_puts(out, rule.data);
+}
+
 static struct seep_error *generate_rules(struct buf *out, const struct check_cli *c,
                                          const struct check *check)
 {
 	struct seep_error *err = NULL;
+	size_t start = out->len;
 
 	for (size_t i = 0; !err && check->profile && i < check->leaks.n; i++) {
 		const struct leak_record *r = &check->leaks.records[i];
@@ -321,7 +368,7 @@ static struct seep_error *generate_rules(struct buf *out, const struct check_cli
 			continue;
 		err = suppress_stack(check->profile, r->site, &frames, &n);
 		if (!err)
-			suppress_generate(out, r->class, frames, n);
+			add_rule(out, start, r->class, frames, n);
 	}
 	return err;
 }

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/profile_cli.h"
 #include "format/format.h"
 #include "profile/profile.h"
 #include "sym/sym.h"
@@ -15,7 +16,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,61 +25,34 @@
 #define SNAPSHOT_SUFFIX ".seep"
 
 struct options {
-	const char *output, *format, *value, *kinds, *sysroot;
-	bool symbols, inlines, debuginfod, list;
-	struct cli_list debug_dirs;
+	const char *output, *format, *value, *kinds;
+	bool list;
+	struct symbol_cli symbols;
 };
 
 /* ---- words of options ------------------------------------------------------------ */
 
-struct word {
-	const char *name;
-	unsigned int bits;
-};
-
-static const struct word value_words[] = {
-	{ "inuse", FORMAT_INUSE_BYTES },   { "inuse-blocks", FORMAT_INUSE_BLOCKS },
-	{ "alloc", FORMAT_ALLOC_BYTES },   { "alloc-blocks", FORMAT_ALLOC_BLOCKS },
-	{ "peak", FORMAT_PEAK_BYTES },     { "peak-blocks", FORMAT_PEAK_BLOCKS },
-	{ "blocks", FORMAT_INUSE_BLOCKS },
-};
-static const struct word kind_words[] = {
-	{ "heap", PROF_KIND_BIT(PROF_HEAP) },
-	{ "mmap", PROF_KIND_BIT(PROF_MMAP) },
-	{ "stack", PROF_KIND_BIT(PROF_STACK) },
-	{ "all", PROF_ALL_KINDS },
-};
-
-static struct seep_error *find_word(const char *option, const char *text, size_t len,
-                                    const struct word *words, size_t n, unsigned int *ret_bits)
-{
-	_cleanup_buf_ struct buf names = { 0 };
-
-	for (size_t i = 0; i < n; i++) {
-		if (strlen(words[i].name) == len && !memcmp(words[i].name, text, len)) {
-			*ret_bits |= words[i].bits;
-			return NULL;
-		}
-		buf_printf(&names, "%s%s", i ? ", " : "", words[i].name);
-	}
-	return seep_error_hint(seep_error_new(0, "%s cannot be '%.*s'", option, (int)len, text),
-	                       "It is one of: %s", names.data ? names.data : "");
-}
-
 static struct seep_error *parse_output(const struct options *o, struct format_output *ret)
 {
+	static const unsigned int bits[MEASURE_NVALUES][2] = {
+		[MEASURE_INUSE] = { FORMAT_INUSE_BYTES, FORMAT_INUSE_BLOCKS },
+		[MEASURE_ALLOC] = { FORMAT_ALLOC_BYTES, FORMAT_ALLOC_BLOCKS },
+		[MEASURE_PEAK] = { FORMAT_PEAK_BYTES, FORMAT_PEAK_BLOCKS },
+	};
+	struct measure m = { MEASURE_INUSE, false };
 	struct seep_error *err = NULL;
 
 	if (o->value)
-		err = find_word("--value", o->value, strlen(o->value), value_words,
-		                ARRAY_SIZE(value_words), &ret->value);
-	for (const char *at = o->kinds; at && !err;) {
-		size_t n = strcspn(at, ",");
-
-		err = find_word("--kind", at, n, kind_words, ARRAY_SIZE(kind_words), &ret->kinds);
-		at = at[n] ? at + n + 1 : NULL;
-	}
-	return err;
+		err = cli_parse_measure(o->value, &m);
+	if (!err && o->kinds)
+		err = cli_parse_kinds(o->kinds, &ret->kinds);
+	if (err)
+		return err;
+	ret->value = bits[m.value][m.blocks];
+	if (!ret->value)
+		return seep_error_hint(seep_error_new(0, "no format holds what was freed"),
+		                       "--value is inuse, alloc or peak, each also with -blocks.");
+	return NULL;
 }
 
 static bool has_suffix(const char *s, const char *suffix)
@@ -162,25 +135,10 @@ static struct seep_error *open_inputs(char **names, size_t n, struct profile **r
 
 static struct seep_error *symbolize(const struct options *o, struct profile *p)
 {
-	_cleanup_free_ const char **dirs = calloc(o->debug_dirs.n + 1, sizeof(*dirs));
-	struct sym_options opts = {
-		.debug_dirs = dirs,
-		.sysroot = o->sysroot,
-		.pid = p->live ? p->pid : 0,
-		.no_debuginfod = !o->debuginfod,
-		.no_inlines = !o->inlines,
-	};
 	struct symbolizer *sym = NULL;
-	struct seep_error *err;
+	struct seep_error *err = symbol_cli_run(&o->symbols, p, &sym);
 
-	if (!dirs)
-		return &seep_error_nomem;
-	for (size_t i = 0; i < o->debug_dirs.n; i++)
-		dirs[i] = o->debug_dirs.items[i];
-	err = symbolizer_new(&opts, &sym);
-	if (!err)
-		err = symbolizer_run(sym, p);
-	for (const char *const *w = err ? NULL : symbolizer_warnings(sym); w && *w; w++)
+	for (const char *const *w = !err && sym ? symbolizer_warnings(sym) : NULL; w && *w; w++)
 		cli_warn("export", "%s", *w);
 	symbolizer_free(sym);
 	return err;
@@ -201,7 +159,6 @@ static void warn_of_nothing(const struct profile *p, const struct format *f,
 		{ FORMAT_ALLOC_BYTES, t.alloc.bytes }, { FORMAT_ALLOC_BLOCKS, t.alloc.blocks },
 		{ FORMAT_PEAK_BYTES, t.peak.bytes },   { FORMAT_PEAK_BLOCKS, t.peak.blocks },
 	};
-	unsigned int value = out->value ? out->value : FORMAT_INUSE_BYTES;
 
 	if (!f->one_value) {
 		if (o->value)
@@ -210,23 +167,9 @@ static void warn_of_nothing(const struct profile *p, const struct format *f,
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(totals); i++)
-		if (totals[i].bit == value && !totals[i].total)
+		if (totals[i].bit == out->value && !totals[i].total)
 			cli_warn("export", "%s holds nothing of what --value=%s asks for",
 			         p->source ? p->source : "the input", o->value ? o->value : "inuse");
-}
-
-static struct seep_error *write_out(const struct buf *out, const char *path)
-{
-	bool to_stdout = !path || !strcmp(path, "-");
-	_cleanup_fclose_ FILE *f = to_stdout ? NULL : fopen(path, "we");
-	FILE *to = to_stdout ? stdout : f;
-
-	if (!to)
-		return seep_error_new(errno, "cannot create %s", path);
-	if ((out->len && fwrite(out->data, 1, out->len, to) != out->len) || fflush(to))
-		return seep_error_new(errno, "cannot write to %s",
-		                      to_stdout ? "standard output" : path);
-	return NULL;
 }
 
 static struct seep_error *export(const struct options *o, char **names, size_t n)
@@ -235,19 +178,19 @@ static struct seep_error *export(const struct options *o, char **names, size_t n
 	_cleanup_buf_ struct buf out = { 0 };
 	struct format_output output = { 0 };
 	const struct format *f;
-	bool snapshot;
+	bool snapshot, to_stdout = !o->output || !strcmp(o->output, "-");
 	struct seep_error *err = find_format(o, &f, &snapshot);
 
 	if (!err)
 		err = parse_output(o, &output);
-	if (!err && snapshot && (!o->output || !strcmp(o->output, "-")))
+	if (!err && snapshot && to_stdout)
 		err = seep_error_new(0, "a snapshot is written to a file: give -o FILE");
-	if (!err && !snapshot && f == format_by_name("pprof") &&
-	    (!o->output || !strcmp(o->output, "-")) && cli_terminal(STDOUT_FILENO))
+	if (!err && !snapshot && f == format_by_name("pprof") && to_stdout &&
+	    cli_terminal(STDOUT_FILENO))
 		err = seep_error_new(0, "pprof's format is nothing for a terminal: give -o FILE");
 	if (!err)
 		err = open_inputs(names, n, &p);
-	if (!err && o->symbols && (snapshot || f->names))
+	if (!err && (snapshot || f->names))
 		err = symbolize(o, p);
 	if (!err && snapshot)
 		return snapshot_write(p, o->output);
@@ -255,13 +198,13 @@ static struct seep_error *export(const struct options *o, char **names, size_t n
 		warn_of_nothing(p, f, o, &output);
 		err = format_write(f, p, &output, &out);
 	}
-	return err ? err : write_out(&out, o->output);
+	return err ? err : cli_write(&out, to_stdout ? NULL : o->output);
 }
 
 int cmd_export(int argc, char **argv)
 {
-	struct options o = { .symbols = true, .inlines = true, .debuginfod = true };
-	const struct cli_option options[] = {
+	struct options o = { 0 };
+	const struct cli_option own[] = {
 		{ CLI_STRING, 'o', "output", &o.output, "FILE",
 		  "where it goes; the suffix tells the format (default: standard output)", false,
 		  NULL },
@@ -275,22 +218,17 @@ int cmd_export(int argc, char **argv)
 		{ CLI_STRING, 'k', "kind", &o.kinds, "KINDS",
 		  "heap, mmap, stack (of threads) or all; several with commas (default heap,mmap)",
 		  false, NULL },
-		{ CLI_FLAG, 0, "symbols", &o.symbols, NULL,
-		  "give addresses names (default; --no-symbols: do not)", false, NULL },
-		{ CLI_FLAG, 0, "inlines", &o.inlines, NULL,
-		  "inlined functions, too (default; --no-inlines: not)", false, NULL },
-		{ CLI_FLAG, 0, "debuginfod", &o.debuginfod, NULL,
-		  "ask the servers in DEBUGINFOD_URLS (default; --no-debuginfod: do not)", false,
-		  NULL },
-		{ CLI_LIST, 0, "debug-dir", &o.debug_dirs, "DIR", "also look for debug files here",
-		  false, NULL },
-		{ CLI_STRING, 0, "sysroot", &o.sysroot, "DIR", "find modules below DIR", false,
-		  NULL },
-		{ .type = CLI_END },
 	};
-	int n = cli_parse(options, argc, argv, false), status = CLI_OK;
+	struct cli_option options[ARRAY_SIZE(own) + SYMBOL_CLI_ROWS + 1];
+	size_t rows = ARRAY_SIZE(own);
+	int n, status = CLI_OK;
 	struct seep_error *err;
 
+	memcpy(options, own, sizeof(own));
+	symbol_cli_init(&o.symbols);
+	rows += symbol_cli_options(&o.symbols, options + rows);
+	options[rows] = (struct cli_option){ .type = CLI_END };
+	n = cli_parse(options, argc, argv, false);
 	if (n < 0)
 		return n == -2 ? CLI_OK : CLI_FAILED;
 	if (o.list) {
@@ -305,6 +243,6 @@ int cmd_export(int argc, char **argv)
 		if (err)
 			status = cli_fail("export", err);
 	}
-	free(o.debug_dirs.items);
+	symbol_cli_release(&o.symbols);
 	return status;
 }

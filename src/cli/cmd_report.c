@@ -19,6 +19,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/profile_cli.h"
 #include "output/emit.h"
 #include "output/report.h"
 #include "profile/profile.h"
@@ -29,143 +30,41 @@
 #define DEFAULT_DEPTH 12
 
 struct options {
-	const char *value, *by, *tree, *sort, *min, *kinds, *output, *sysroot;
+	const char *value, *by, *tree, *sort, *min, *kinds, *output;
 	uint64_t top, depth, width;
-	bool top_given, json, hist, full_paths, fold, inlines, debuginfod, symbols;
-	struct cli_list focus, ignore, hide, debug_dirs;
+	bool top_given, json, hist, full_paths, fold;
+	struct cli_list focus, ignore, hide;
+	struct symbol_cli symbols;
+	struct picture_cli pictures;
 };
 
 /* ---- words of options ------------------------------------------------------ */
 
-struct word {
-	const char *name;
-	int value;
-};
-
-static const struct word value_words[] = {
-	{ "inuse", MEASURE_INUSE },
-	{ "alloc", MEASURE_ALLOC },
-	{ "freed", MEASURE_FREED },
-	{ "peak", MEASURE_PEAK },
-};
-static const struct word by_words[] = {
+static const struct cli_word by_words[] = {
 	{ "site", GROUP_SITE },     { "function", GROUP_FUNCTION }, { "module", GROUP_MODULE },
 	{ "thread", GROUP_THREAD }, { "kind", GROUP_KIND },
 };
-static const struct word tree_words[] = { { "root", TREE_ROOT_FIRST }, { "leaf", TREE_LEAF_FIRST } };
-static const struct word sort_words[] = {
+static const struct cli_word tree_words[] = { { "root", TREE_ROOT_FIRST },
+	                                      { "leaf", TREE_LEAF_FIRST } };
+static const struct cli_word sort_words[] = {
 	{ "total", ORDER_TOTAL },     { "self", ORDER_VALUE }, { "blocks", ORDER_BLOCKS },
 	{ "average", ORDER_AVERAGE }, { "age", ORDER_AGE },    { "name", ORDER_NAME },
 };
 
-/* The names of PROF_KIND_BIT sets, as JSON has them. */
-static const struct word kind_words[] = {
-	{ "heap", PROF_KIND_BIT(PROF_HEAP) },
-	{ "mmap", PROF_KIND_BIT(PROF_MMAP) },
-	{ "stack", PROF_KIND_BIT(PROF_STACK) },
-	{ "all", PROF_ALL_KINDS },
-};
-
-static struct seep_error *find_word(const char *option, const char *name, const struct word *words,
-                                    size_t n, int *ret_value)
-{
-	struct buf names = { 0 };
-	struct seep_error *err;
-
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(words[i].name, name)) {
-			*ret_value = words[i].value;
-			return NULL;
-		}
-	}
-	for (size_t i = 0; i < n; i++)
-		buf_printf(&names, "%s%s", i ? ", " : "", words[i].name);
-	err = seep_error_hint(seep_error_new(0, "%s cannot be '%s'", option, name),
-	                      "It is one of: %s", names.data ? names.data : "");
-	buf_release(&names);
-	return err;
-}
-
-/* inuse, alloc, freed, peak, each also with -blocks; "blocks" alone is inuse-blocks. */
-static struct seep_error *parse_measure(const char *name, struct measure *ret_measure)
-{
-	char base[32];
-	size_t n = strlen(name);
-	struct seep_error *err;
-	bool blocks = n > 7 && !strcmp(name + n - 7, "-blocks");
-	int value;
-
-	if (!strcmp(name, "blocks")) {
-		*ret_measure = (struct measure){ MEASURE_INUSE, true };
-		return NULL;
-	}
-	if (blocks)
-		n -= 7;
-	snprintf(base, sizeof(base), "%.*s", (int)(n < sizeof(base) ? n : sizeof(base) - 1), name);
-	err = find_word("--value", base, value_words, ARRAY_SIZE(value_words), &value);
-	if (err)
-		return seep_error_hint(
-			err, "It is inuse, alloc, freed or peak, each also with -blocks, such as "
-			     "alloc-blocks; plain blocks means inuse-blocks.");
-	*ret_measure = (struct measure){ (enum measure_value)value, blocks };
-	return NULL;
-}
-
-/* heap,mmap */
-static struct seep_error *parse_kinds(const char *text, unsigned int *ret_kinds)
-{
-	unsigned int kinds = 0;
-
-	for (;;) {
-		size_t n = strcspn(text, ",");
-		struct seep_error *err;
-		char name[32];
-		int kind;
-
-		snprintf(name, sizeof(name), "%.*s", (int)(n < sizeof(name) ? n : sizeof(name) - 1),
-		         text);
-		err = find_word("--kind", name, kind_words, ARRAY_SIZE(kind_words), &kind);
-		if (err)
-			return err;
-		kinds |= (unsigned int)kind;
-		if (!text[n])
-			break;
-		text += n + 1;
-	}
-	*ret_kinds = kinds;
-	return NULL;
-}
-
-static struct seep_error *parse_min(const char *text, struct report_options *r)
-{
-	size_t n = strlen(text);
-	double percent;
-
-	if (n && text[n - 1] == '%') {
-		if (parse_percent(text, &percent) < 0)
-			return seep_error_new(0, "--min cannot be '%s'", text);
-		r->min_ratio = percent / 100;
-		return NULL;
-	}
-	if (parse_size(text, &r->min_value) < 0)
-		return seep_error_hint(seep_error_new(0, "--min cannot be '%s'", text),
-		                       "Give a share such as 1%% or a size such as 64K.");
-	return NULL;
-}
-
 static struct seep_error *make_report_options(const struct options *o, struct report_options *r)
 {
-	struct seep_error *err = parse_measure(o->value, &r->measure);
+	struct seep_error *err = cli_parse_measure(o->value, &r->measure);
 	int by = GROUP_SITE, direction = TREE_ROOT_FIRST, order = ORDER_TOTAL;
 
 	if (!err && o->by)
-		err = find_word("--by", o->by, by_words, ARRAY_SIZE(by_words), &by);
+		err = cli_find_word("--by", o->by, by_words, ARRAY_SIZE(by_words), &by);
 	if (!err && o->tree)
-		err = find_word("--tree", o->tree, tree_words, ARRAY_SIZE(tree_words), &direction);
+		err = cli_find_word("--tree", o->tree, tree_words, ARRAY_SIZE(tree_words),
+		                    &direction);
 	if (!err && o->sort)
-		err = find_word("--sort", o->sort, sort_words, ARRAY_SIZE(sort_words), &order);
+		err = cli_find_word("--sort", o->sort, sort_words, ARRAY_SIZE(sort_words), &order);
 	if (!err && o->min)
-		err = parse_min(o->min, r);
+		err = cli_parse_min(o->min, &r->min_value, &r->min_ratio);
 	if (err)
 		return err;
 	if (o->tree && (o->by || o->sort))
@@ -212,53 +111,7 @@ static struct seep_error *open_inputs(char **names, size_t n, struct profile **r
 	return err;
 }
 
-static void show_progress(void *arg, unsigned int done, unsigned int total)
-{
-	fprintf(stderr, done < total ? "\rReading symbols: %u of %u modules" : "\r\033[K", done,
-	        total);
-	fflush(stderr);
-}
-
-static struct seep_error *symbolize(const struct options *o, struct profile *p, size_t inputs,
-                                    struct symbolizer **ret_sym)
-{
-	_cleanup_free_ const char **dirs = calloc(o->debug_dirs.n + 1, sizeof(*dirs));
-	struct sym_options opts = {
-		.debug_dirs = dirs,
-		.sysroot = o->sysroot,
-		.pid = inputs == 1 && p->live ? p->pid : 0,
-		.no_debuginfod = !o->debuginfod,
-		.no_inlines = !o->inlines,
-		.progress = cli_terminal(STDERR_FILENO) ? show_progress : NULL,
-	};
-	struct seep_error *err;
-
-	if (!dirs)
-		return &seep_error_nomem;
-	for (size_t i = 0; i < o->debug_dirs.n; i++)
-		dirs[i] = o->debug_dirs.items[i];
-	err = symbolizer_new(&opts, ret_sym);
-	if (!err)
-		err = symbolizer_run(*ret_sym, p);
-	return err;
-}
-
 /* ---- output ------------------------------------------------------------------ */
-
-static struct seep_error *write_out(const struct buf *out, const char *path)
-{
-	_cleanup_fclose_ FILE *f = path ? fopen(path, "we") : NULL;
-	FILE *to = path ? f : stdout;
-
-	if (!to)
-		return seep_error_new(errno, "cannot create %s", path);
-	if (fwrite(out->data, 1, out->len, to) != out->len || fflush(to)) {
-		if (!path && errno == EPIPE)
-			return NULL; /* the reader of the pipe has seen enough */
-		return seep_error_new(errno, "cannot write to %s", path ? path : "standard output");
-	}
-	return NULL;
-}
 
 static struct seep_error *emit_report(const struct options *o, const struct report_options *r,
                                       const struct view *v)
@@ -281,7 +134,7 @@ static struct seep_error *emit_report(const struct options *o, const struct repo
 		return err;
 	if (out.failed)
 		return &seep_error_nomem;
-	return write_out(&out, o->output);
+	return cli_write(&out, o->output);
 }
 
 static struct seep_error *report(const struct options *o, char **names, size_t n)
@@ -303,18 +156,21 @@ static struct seep_error *report(const struct options *o, char **names, size_t n
 	struct seep_error *err = make_report_options(o, &r);
 
 	if (!err && o->kinds)
-		err = parse_kinds(o->kinds, &view.kinds);
+		err = cli_parse_kinds(o->kinds, &view.kinds);
 	else if (!err && r.by == GROUP_KIND)
 		view.kinds = PROF_ALL_KINDS;
 	if (!err)
 		err = open_inputs(names, n, &p);
-	if (!err && o->symbols)
-		err = symbolize(o, p, n, &sym);
+	if (!err)
+		err = symbol_cli_run(&o->symbols, p, &sym);
 	if (!err)
 		err = view_new(p, &view, &v);
 	if (!err) {
 		r.warnings = sym ? symbolizer_warnings(sym) : NULL;
 		err = emit_report(o, &r, v);
+	}
+	if (!err && picture_cli_wanted(&o->pictures)) {
+		err = picture_cli_write(&o->pictures, v, NULL, r.measure, false, false);
 	}
 	symbolizer_free(sym);
 	return err;
@@ -326,11 +182,8 @@ int cmd_report(int argc, char **argv)
 		.value = "inuse",
 		.depth = DEFAULT_DEPTH,
 		.fold = true,
-		.inlines = true,
-		.debuginfod = true,
-		.symbols = true,
 	};
-	const struct cli_option options[] = {
+	const struct cli_option own[] = {
 		{ CLI_STRING, 'v', "value", &o.value, "WHAT",
 		  "inuse (default), alloc, freed or peak; with -blocks to count blocks", false,
 		  NULL },
@@ -365,22 +218,19 @@ int cmd_report(int argc, char **argv)
 		  "whole paths of files and modules", false, NULL },
 		{ CLI_U64, 0, "width", &o.width, "N", "columns of text (default: the terminal's)",
 		  false, NULL },
-		{ CLI_FLAG, 0, "symbols", &o.symbols, NULL,
-		  "give addresses names (default; --no-symbols: do not)", false, NULL },
-		{ CLI_FLAG, 0, "inlines", &o.inlines, NULL,
-		  "show inlined functions (default; --no-inlines: do not)", false, NULL },
-		{ CLI_FLAG, 0, "debuginfod", &o.debuginfod, NULL,
-		  "ask the servers in DEBUGINFOD_URLS (default; --no-debuginfod: do not)", false,
-		  NULL },
-		{ CLI_LIST, 0, "debug-dir", &o.debug_dirs, "DIR", "also look for debug files here",
-		  false, NULL },
-		{ CLI_STRING, 0, "sysroot", &o.sysroot, "DIR", "find modules below DIR", false,
-		  NULL },
-		{ CLI_END, 0, NULL, NULL, NULL, NULL, false, NULL },
 	};
-	int n = cli_parse(options, argc, argv, false), status = CLI_OK;
+	struct cli_option options[ARRAY_SIZE(own) + SYMBOL_CLI_ROWS + PICTURE_CLI_ROWS + 1];
+	size_t rows = ARRAY_SIZE(own);
+	int n, status = CLI_OK;
 	struct seep_error *err;
 
+	memcpy(options, own, sizeof(own));
+	symbol_cli_init(&o.symbols);
+	picture_cli_init(&o.pictures);
+	rows += symbol_cli_options(&o.symbols, options + rows);
+	rows += picture_cli_options(&o.pictures, options + rows);
+	options[rows] = (struct cli_option){ .type = CLI_END };
+	n = cli_parse(options, argc, argv, false);
 	if (n == -2)
 		return CLI_OK;
 	if (n < 0)
@@ -398,6 +248,6 @@ int cmd_report(int argc, char **argv)
 	free(o.focus.items);
 	free(o.ignore.items);
 	free(o.hide.items);
-	free(o.debug_dirs.items);
+	symbol_cli_release(&o.symbols);
 	return status;
 }

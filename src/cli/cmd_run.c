@@ -225,6 +225,8 @@ int cmd_run(int argc, char **argv)
 			err = run_check_resolve(&check);
 		if (check.mode != CHECK_MODE_NONE && !summary_given)
 			o.summary = false; /* the checks are what was asked for */
+		/* Without a check the snapshot is what a run is for; with one, a name for it says that it is wanted. */
+		o.snapshot = check.mode == CHECK_MODE_NONE || o.out || o.summary;
 		status = err ? cli_fail("run", err) : run(&o, &check, argv + 1);
 	}
 	run_check_release(&check);

@@ -17,6 +17,8 @@ const struct cli_command cli_commands[] = {
 	{ "report", "[OPTIONS] LEDGER|SNAPSHOT|PID|NAME",
 	  "Where the memory is: by site, function, module, thread", cmd_report },
 #endif
+	{ "diff", "[OPTIONS] BEFORE AFTER | --series PROFILE...",
+	  "What grew between two profiles, or over a series of them", cmd_diff },
 	{ "check", "[OPTIONS] PID|NAME|CORE [EXECUTABLE]",
 	  "Which blocks does nothing point to any more: leaks", cmd_check },
 	{ "ps", "[OPTIONS]", "List tracked processes, live and dead", cmd_ps },

@@ -18,6 +18,7 @@ struct run_options {
 	const char *out, *dir, *json;
 	uint64_t period; /* bytes, when sampling */
 	bool sampled, follow, keep, quiet, summary, symbols, blocks, progress, json_given;
+	bool snapshot; /* leave one behind */
 };
 
 /* ---- run_watch.c: from start to end ---------------------------------------- */

@@ -200,7 +200,7 @@ struct seep_error *run_collect(const struct run_options *o, pid_t pid, const cha
 	}
 	if (!err)
 		err = make_whole(res, pid);
-	if (!err && res->whole)
+	if (!err && res->whole && o->snapshot)
 		err = save_all(o, res);
 	if (!err && !o->keep && !res->unreadable) {
 		remove_ledgers(entries, n);

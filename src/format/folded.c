@@ -69,6 +69,8 @@ static int probe(const uint8_t *head, size_t len)
 		end = end ? end : line + strlen(line);
 		if (*end)
 			*end++ = 0;
+		if (text_ends(line, "\r"))
+			line[strlen(line) - 1] = 0;
 		if (!is_text(line) || !split(line, strlen(line), &value))
 			return 0;
 		stacks += strchr(line, ';') != NULL;

@@ -119,7 +119,11 @@ static int hex_digit(char c)
 
 static bool is_special(unsigned char c, const char *special)
 {
-	return c && (c < 0x20 || c == 0x7f || strchr(special, c));
+	if (c < 0x20 || c == 0x7f)
+		return c != 0;
+	while (*special && (unsigned char)*special != c) /* one character, mostly */
+		special++;
+	return *special != 0;
 }
 
 /* The character that %XX at s stands for, when an escape with this set would have written it; else 0. */

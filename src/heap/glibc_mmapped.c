@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define RESIDENT_PAGES 512u
 #define MAX_PAGES (1u << 22) /* 16 GB of page boundaries; then a note says what is missing */
@@ -137,10 +138,24 @@ uint64_t glibc_known_end(const struct glibc *g, uint64_t addr)
 	return known_end(g, g->nmmapped, addr);
 }
 
+/*
+ * Where the anonymous memory that m begins ends: a program that changes the protection of a part of its block cuts the
+ * mapping into pieces.
+ */
+static uint64_t pieces_end(const struct image *img, const struct image_map *m)
+{
+	uint64_t end = m->end;
+
+	while (++m < img->maps + img->nmaps && m->start == end && !m->inode &&
+	       !(m->flags & IMAGE_SHARED) && (!m->path[0] || !strncmp(m->path, "[anon", 5)))
+		end = m->end;
+	return end;
+}
+
 static int search_map(struct search *s, const struct image_map *m, size_t nknown)
 {
 	struct glibc *g = s->g;
-	uint64_t page = g->img->page_size, at = m->start;
+	uint64_t page = g->img->page_size, at = m->start, end = pieces_end(g->img, m);
 
 	while (at < m->end && !done(s)) {
 		struct mmapped found;
@@ -150,7 +165,7 @@ static int search_map(struct search *s, const struct image_map *m, size_t nknown
 			at = (behind + page - 1) & ~(page - 1);
 			continue;
 		}
-		if (chunk_at(s, at, m->end, &found)) {
+		if (chunk_at(s, at, end, &found)) {
 			int r = add(g, &found);
 
 			if (r < 0)

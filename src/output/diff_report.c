@@ -5,6 +5,7 @@
  */
 #include "output/diff_report.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -337,15 +338,17 @@ static void heading(const struct diff_report *x)
 {
 	const struct measure m = x->o->measure;
 	_cleanup_buf_ struct buf grown = { 0 }, shrunk = { 0 }, scale = { 0 };
+	char title[32];
 
 	put_amount(&grown, x->g.grown, m.blocks);
 	put_amount(&shrunk, x->g.shrunk, m.blocks);
 	if (x->o->normalize)
 		buf_printf(&scale, " (before is scaled by %.3g)", x->g.scale);
-	emit_heading(x->e, "Change %s by %s: +%s and -%s%s%s", value_names[m.value].words,
+	snprintf(title, sizeof(title), "%s", value_names[m.value].words);
+	title[0] = (char)toupper((unsigned char)title[0]);
+	emit_heading(x->e, "%s%s by %s: %s up, %s down%s", title, m.blocks ? ", in blocks," : "",
 	             by_names[x->o->by].word, grown.data ? grown.data : "",
-	             shrunk.data ? shrunk.data : "", m.blocks ? " blocks" : "",
-	             scale.data ? scale.data : "");
+	             shrunk.data ? shrunk.data : "", scale.data ? scale.data : "");
 	if (x->d->nsides > 2 && emit_is_text(x->e)) {
 		_cleanup_buf_ struct buf course = { 0 };
 		const uint64_t *c = x->g.sum_course;
@@ -575,6 +578,15 @@ static void make_columns(const struct diff_report *x, struct emit_column *to)
 		to[COL_COURSE].title = to[COL_STEPS].title = NULL;
 	if (x->o->measure.blocks)
 		to[COL_BLOCKS].title = NULL;
+	if (!emit_is_text(x->e))
+		return;
+	/* what a narrow terminal can do without */
+	if (emit_width(x->e) < 110)
+		to[COL_SHARE].title = NULL;
+	if (emit_width(x->e) < 100)
+		to[COL_BEFORE].title = NULL;
+	if (emit_width(x->e) < 90)
+		to[COL_BLOCKS].title = to[COL_STEPS].title = NULL;
 }
 
 /* ---- all of it ------------------------------------------------------------------- */

@@ -82,7 +82,7 @@ void picture_amount(struct buf *b, const struct picture *p, int64_t v)
 
 void picture_what(struct buf *b, const struct picture *p)
 {
-	buf_printf(b, "%s%s, %s", p->diff ? "change of " : "", value_names[p->measure.value].words,
+	buf_printf(b, "%s, %s%s", value_names[p->measure.value].words, p->diff ? "change in " : "",
 	           p->measure.blocks ? "blocks" : "bytes");
 }
 

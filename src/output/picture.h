@@ -35,7 +35,7 @@ void picture_pair_add(struct node_pair *to, const struct node_pair *pair);
 void picture_amount(struct buf *b, const struct picture *p,
                     int64_t v); /* +24.0 MiB; no + without a diff */
 void picture_what(struct buf *b,
-                  const struct picture *p); /* "in use, bytes", "growth of in use, bytes" */
+                  const struct picture *p); /* "in use, bytes", "in use, change in bytes" */
 
 struct picture_rgb {
 	uint8_t r, g, b;

@@ -297,6 +297,11 @@ struct seep_error *image_open_process(pid_t pid, const struct image_options *opt
 	if (r->child) {
 		img->kind = IMAGE_CLONE;
 		p->memory = r->child;
+		/*
+		 * process_vm_readv() pins pages, and pinning un-shares what the clone shares with its parent: every
+		 * page read would be copied into the clone first.
+		 */
+		p->by_fd = p->guardian.memfd >= 0;
 	} else {
 		p->memory = r->memory_tid;
 		if (clone)

@@ -25,6 +25,10 @@
  * dynamic programming: of all acceptance regions whose ends only move up, the
  * ones whose coverage is nearest to 95 % for every mean from 3 on.  Above, and
  * where p is too large for the count to be Poisson, Wilson's score interval.
+ *
+ * That is all for bytes, whose records below R stand for R bytes whatever their
+ * size.  Blocks of mixed sizes need one number more, the largest weight: the other
+ * records say little of how many of the smallest blocks went unseen.  See mixed().
  */
 #include "profile/estimate.h"
 
@@ -84,7 +88,7 @@ static void poisson_ends(double k, double p, double *ret_low, double *ret_high)
 
 static uint64_t to_u64(double v)
 {
-	return v <= 0 ? 0 : v >= 18446744073709549568.0 ? UINT64_MAX : (uint64_t)v;
+	return !(v > 0) ? 0 : v >= 18446744073709549568.0 ? UINT64_MAX : (uint64_t)v;
 }
 
 /* The integers between low and high; `value` is always one of them. */
@@ -99,8 +103,11 @@ static struct prof_interval round_in(double low, double high, uint64_t value)
 	return i;
 }
 
-static struct prof_interval interval(double value, double var, double scale, double p,
-                                     double rounding, uint64_t rounded)
+struct ends {
+	double low, high;
+};
+
+static struct ends ends_of(double value, double var, double scale, double p)
 {
 	double k, low, high, base;
 
@@ -109,7 +116,58 @@ static struct prof_interval interval(double value, double var, double scale, dou
 	k = var / scale / scale;
 	base = value - scale * k;
 	poisson_ends(k, p, &low, &high);
-	return round_in(base + scale * low - rounding, base + scale * high + rounding, rounded);
+	return (struct ends){ base + scale * low, base + scale * high };
+}
+
+/* The quantile z standard deviations from the middle of a gamma law (Wilson and Hilferty). */
+static double gamma_quantile(double mean, double deviation, double z)
+{
+	double d = deviation / mean / 3, root = 1 - d * d + z * d;
+
+	return root > 0 ? mean * root * root * root : 0;
+}
+
+/* Heavy records that carry the variance: from MANY on their Poisson count is all that matters, below FEW it says little. */
+#define HEAVY_MANY 5.0
+#define HEAVY_FEW 3.0
+#define HEAVIER 0.25 /* so much above the typical weight, weights are fully taken for mixed */
+#define CAUTION 1.5  /* how fast an unseen record's share grows with the spread of weights */
+
+/*
+ * The number of blocks where sizes are mixed: `*e` comes with the ends for one size, `scale` is their scale, and
+ * `weight` the largest weight among the records (0: unknown).
+ *
+ * The upper end takes the heaviest record's variance per block, `heavy`, for scale: what is
+ * missing is most likely of the small blocks, whose records are the heaviest.  With few of them the count of
+ * heavy records is no basis at all; there the ends lead over to those of Fay and Feuer, quantiles of
+ * gamma laws of the same mean and variance, the upper one with one record more than was seen, which
+ * is taken to be the heavier the more mixed the weights are.  With one size all of it comes to nothing.
+ */
+static void mixed(double value, double var, double scale, double weight, struct ends *e)
+{
+	/* One record alone has the variance w (w - 1): none behind this variance is heavier. */
+	double most = (1 + sqrt(1 + 4 * var)) / 2, heavy = (weight < most ? weight : most) - 1;
+	double spread, few, heavier, one_more, low, high;
+
+	if (!(scale >= var / value))
+		scale = var / value;
+	if (!(heavy > scale))
+		return;
+	spread = heavy / scale;
+	few = (HEAVY_MANY - var / heavy / heavy) / (HEAVY_MANY - HEAVY_FEW);
+	few = few < 0 ? 0 : few > 1 ? 1 : few;
+	heavier = (spread - 1) / HEAVIER;
+	few *= heavier < 1 ? heavier : 1;
+	high = ends_of(value, var, heavy, 1 / (1 + heavy)).high;
+	if (high > e->high)
+		e->high = high;
+	one_more = heavy * spread * sqrt(spread);
+	low = gamma_quantile(value, sqrt(var), -Z);
+	high = gamma_quantile(value + one_more, hypot(sqrt(var), one_more), Z);
+	if (low < e->low)
+		e->low += few * (low - e->low);
+	if (high > e->high)
+		e->high += few * (high - e->high);
 }
 
 /* Sampling probability of what is not recorded with certainty; 1 when there is no telling. */
@@ -138,7 +196,8 @@ static double half_block(const struct prof_value *v, double p)
 struct prof_interval prof_interval_bytes(const struct prof_value *v, uint64_t samples,
                                          uint64_t period)
 {
-	double scale = 0, p;
+	double scale = 0, p, margin;
+	struct ends e;
 
 	if (!period)
 		return (struct prof_interval){ v->bytes, v->bytes };
@@ -149,13 +208,16 @@ struct prof_interval prof_interval_bytes(const struct prof_value *v, uint64_t sa
 	p = uncertain_p(v, samples);
 	if (p < 1) /* n (1-p)/p for blocks of the size n that is sampled with p */
 		scale = -(double)period * log1p(-p) * (1 - p) / p;
-	return interval((double)v->bytes, v->var_bytes, scale, p, half_block(v, p), v->bytes);
+	e = ends_of((double)v->bytes, v->var_bytes, scale, p);
+	margin = half_block(v, p);
+	return round_in(e.low - margin, e.high + margin, v->bytes);
 }
 
 struct prof_interval prof_interval_blocks(const struct prof_value *v, uint64_t samples,
                                           uint64_t period)
 {
-	double p;
+	double p, scale, margin;
+	struct ends e;
 
 	if (!period)
 		return (struct prof_interval){ v->blocks, v->blocks };
@@ -164,9 +226,15 @@ struct prof_interval prof_interval_blocks(const struct prof_value *v, uint64_t s
 	if (!(v->var_blocks > 0) || !v->blocks)
 		return (struct prof_interval){ v->blocks, v->blocks };
 	p = uncertain_p(v, samples);
+	e = ends_of((double)v->blocks, v->var_blocks, p < 1 ? 1 / p - 1 : 0, p);
+	/* With p = 1 less than one block is unseen, whatever the weights; else their scale, not less for rounding. */
+	if (p < 1) {
+		scale = v->var_blocks / ((double)v->blocks - (double)samples - 0.5) - 1;
+		mixed((double)v->blocks, v->var_blocks, scale, v->max_weight, &e);
+	}
 	/* Where nearly all is recorded the value's rounding is as large as its error. */
-	return interval((double)v->blocks, v->var_blocks, p < 1 ? 1 / p - 1 : 0, p,
-	                p > P_CERTAIN ? 0.5 : 0, v->blocks);
+	margin = p > P_CERTAIN ? 0.5 : 0;
+	return round_in(e.low - margin, e.high + margin, v->blocks);
 }
 
 /* With one p, blocks = k/p and var = k (1-p)/p², so that var / blocks gives p, and p gives k. */

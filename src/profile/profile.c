@@ -77,8 +77,8 @@ void profile_free(struct profile *p)
 
 static bool value_ok(const struct prof_value *v)
 {
-	return isfinite(v->var_blocks) && isfinite(v->var_bytes) && v->var_blocks >= 0 &&
-	       v->var_bytes >= 0;
+	return isfinite(v->var_blocks) && isfinite(v->var_bytes) && isfinite(v->max_weight) &&
+	       v->var_blocks >= 0 && v->var_bytes >= 0 && v->max_weight >= 0;
 }
 
 static struct seep_error *check_array(const char *what, const void *data, size_t n, size_t limit)
@@ -162,7 +162,7 @@ struct seep_error *profile_check(const struct profile *p)
 		if (!value_ok(&s->alloc) || !value_ok(&s->freed) || !value_ok(&s->inuse) ||
 		    !value_ok(&s->peak))
 			return seep_error_new(0,
-			                      "profile: site %zu has a variance that is no number",
+			                      "profile: site %zu has a variance or a weight that is no number",
 			                      i);
 	}
 	for (size_t i = 0; i < p->ncells; i++)

@@ -16,7 +16,8 @@
  * Units: bytes and blocks.  Values of sampled profiles are unbiased estimates
  * rounded to integers; var_* is the estimated variance of the value (0 when
  * exact), so the standard error is its square root and estimate.h makes the
- * interval.  Times: ns since the Unix epoch, or ns since profile.start for `born`.
+ * interval; max_weight is the most blocks that one record behind it stands for, or
+ * an upper bound of that (0 when it is not known).  Times: ns since the Unix epoch, or ns since profile.start for `born`.
  */
 #ifndef SEEP_PROFILE_PROFILE_H
 #define SEEP_PROFILE_PROFILE_H
@@ -34,6 +35,7 @@ enum prof_kind { PROF_HEAP = 0, PROF_MMAP = 1, PROF_STACK = 2, PROF_NKINDS = 3 }
 struct prof_value {
 	uint64_t blocks, bytes;
 	double var_blocks, var_bytes;
+	double max_weight;
 };
 
 /* Sums saturate: a hostile file must not make a total wrap around. */
@@ -45,6 +47,8 @@ static inline void prof_value_add(struct prof_value *to, const struct prof_value
 		to->bytes = UINT64_MAX;
 	to->var_blocks += v->var_blocks;
 	to->var_bytes += v->var_bytes;
+	if (v->max_weight > to->max_weight)
+		to->max_weight = v->max_weight;
 }
 
 struct prof_module {

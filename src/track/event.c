@@ -33,6 +33,15 @@ static void add_double(double *counter, double v)
 	                                  __ATOMIC_RELAXED));
 }
 
+static void raise_double(double *counter, double v)
+{
+	double old = *counter;
+
+	while (v > old && !__atomic_compare_exchange(counter, &old, &v, false, __ATOMIC_RELAXED,
+	                                             __ATOMIC_RELAXED))
+		;
+}
+
 struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail)
 {
 	double p, w = sampler_weight(size, g.hdr->periods[period], &p);
@@ -42,6 +51,7 @@ struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_ta
 
 		add_double(&tail->var_count, var);
 		add_double(&tail->var_bytes, var * (double)size * (double)size);
+		raise_double(&tail->max_weight, w);
 	}
 	return (struct weighted){ (uint64_t)(w * COUNT_ONE + 0.5),
 		                  (uint64_t)(w * (double)size + 0.5) };

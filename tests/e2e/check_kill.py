@@ -133,11 +133,13 @@ def everything_of_seep_killed_together(w):
 
 @case
 def never_a_leak_where_nothing_is_lost(w):
-    heart = Heart(w, 50000)
+    """But for blocks that a thread stood in the middle of allocating or freeing: those are others each time."""
+    heart, last = Heart(w, 50000), set()
     for number in range(40 if SOAK else 10):
         found = w.check(heart.pid, '--clone' if number % 2 else '--no-clone', env=heart.env)
-        check_equal(found.total('definite'), (0, 0), 'check %d: definite; %r' % (number, found.lost()[:5]))
-        check_equal(found.total('indirect'), (0, 0), 'check %d: indirect' % number)
+        check(found.total('definite')[0] <= 2 * THREADS, 'check %d: definite; %r' % (number, found.lost()[:5]))
+        check_equal(found.lost_addresses() & last, set(), 'check %d: lost as before; %r' % (number, found.lost()[:5]))
+        last = found.lost_addresses()
     heart.runs_on('afterwards')
     heart.nothing_left('afterwards')
 

@@ -2,6 +2,7 @@
 """The classes are memcheck's, in blocks and bytes: on every target of the leak checks, and on real programs.  Where seep
 differs on purpose the table says how and why; docs/MEMCHECK-AGREEMENT.md says it at length."""
 import os
+import re
 import xml.etree.ElementTree
 
 from harness import (LEAK_CLASSES, TARGETS, Skip, case, check, check_equal, main, need_program, need_target,
@@ -28,6 +29,11 @@ DIFFERENT = {
     # memcheck visits a block that it has found to be held by lost ones once only: a ring that it met before the chain that
     # leads into it keeps its leader, unless the chain leads to that very block.
     'cycle_held': [{'definite': (2, 48), 'indirect': (-2, -48)}] * 2,
+    # A thread's block of a library that came late is allocated with room for its alignment, and what points to it points
+    # behind that room: memcheck calls all that hangs on it possibly lost.
+    'root_tls_dynamic': [{'reachable': (-3, -1368), 'possible': (3, 1368)}] * 2,
+    # libc allocates for keys beyond the 32nd; the target does not know of those blocks, both tools do.
+    'root_pthread_key': [{'reachable': (2, 1024)}, {}],
     # LeakSanitizer's calls mean nothing to memcheck.
     'api_ignored': [{}, {'definite': (5, 4120), 'indirect': (5, 280), 'suppressed': (-10, -4400)}],
     'api_disabled': [{}, {'definite': (6, 5136), 'suppressed': (-6, -5136)}],
@@ -35,12 +41,12 @@ DIFFERENT = {
 
 
 def loaders_own(error):
-    """Blocks of the loader and of libc's threads: seep has them on a line of their own, memcheck among the program's."""
+    """Blocks of the loader: seep has them on a line of their own, memcheck among the program's."""
     for frame in error.find('stack').iter('frame'):
         obj = os.path.basename(frame.findtext('obj') or '')
         if obj.startswith('vgpreload'):
             continue
-        return obj.startswith('ld-') or frame.findtext('fn') in ('pthread_setspecific', '__pthread_setspecific')
+        return obj.startswith('ld-')
     return False
 
 
@@ -60,6 +66,8 @@ def memcheck(w, command, own=loaders_own, **more):
             continue
         what = element.find('xwhat')
         blocks, size = int(what.findtext('leakedblocks')), int(what.findtext('leakedbytes'))
+        direct = re.match(r'[\d,]+ \(([\d,]+) direct,', what.findtext('text'))
+        size = int(direct[1].replace(',', '')) if direct else size
         old = now.get(KINDS[element.findtext('kind')], (0, 0))
         now[KINDS[element.findtext('kind')]] = (old[0] + blocks, old[1] + size)
     return asked, end, run
@@ -110,8 +118,13 @@ def both(w, command, **more):
 
 
 def agree(w, command, **more):
+    """Lost blocks exactly; reachable ones nearly, since each tool brings variables into the environment that programs copy."""
     theirs, found = both(w, command, **more)
     for name in LEAK_CLASSES:
+        if name == 'reachable':
+            for mine, other in zip(found.total(name), theirs.get(name, (0, 0))):
+                check(abs(mine - other) <= max(16 if mine < 10000 else 400, 0.03 * other), name, found.total(name), theirs)
+            continue
         check_equal(found.classes.get(name, (0, 0)), theirs.get(name, (0, 0)), '%s of %s; %s' % (
             name, ' '.join(command)[:60], found.lost()[:20]))
 

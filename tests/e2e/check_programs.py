@@ -36,7 +36,7 @@ def children_of(pid):
 
 def nothing_lost(found, what, least_blocks=100):
     check_equal((found.total('definite'), found.total('indirect')), ((0, 0), (0, 0)), '%s: %r' % (
-        what, found.lost()[:10]))
+        what, [r for r in found.lost() if r[0] == 'definite'][:10]))
     blocks = sum(c['blocks'] for c in found.data['classes'].values())
     check(blocks >= least_blocks, what, 'it has a heap:', blocks, 'blocks')
     c = found.completeness
@@ -76,10 +76,17 @@ class Load:
 
 
 def watch(w, load, pids, *options, rounds=ROUNDS, least_blocks=100):
+    """A block that a thread was just allocating or freeing is no leak: it is another one, or none, the next time."""
     for number in range(rounds):
         pid = pids[number % len(pids)]
         option = '--no-clone' if number % 3 == 2 else '--clone'
-        nothing_lost(w.check(pid, option, *options), 'check %d of %d, %s' % (number, pid, option), least_blocks)
+        found = w.check(pid, option, *options)
+        if found.total('definite')[0] and found.total('definite')[0] <= 4:
+            load.went_on()
+            again = w.check(pid, option, *options)
+            if not again.lost_addresses() & found.lost_addresses():
+                found = again
+        nothing_lost(found, 'check %d of %d, %s' % (number, pid, option), least_blocks)
         load.went_on()
 
 
@@ -157,7 +164,7 @@ def nginx_command(w, port):
     with open(w.file('root/index.html'), 'w') as f:
         f.write('hello from nginx\n' * 100)
     with open(w.file('nginx.conf'), 'w') as f:
-        f.write('''daemon off; worker_processes 2; pid %(dir)s/nginx.pid; error_log %(dir)s/error.log;
+        f.write('''daemon off; user root; worker_processes 2; pid %(dir)s/nginx.pid; error_log %(dir)s/error.log;
 events { worker_connections 64; }
 http { access_log off; gzip on; gzip_min_length 1; gzip_types *; client_body_temp_path %(dir)s/b; proxy_temp_path %(dir)s/p;
 fastcgi_temp_path %(dir)s/f; uwsgi_temp_path %(dir)s/u; scgi_temp_path %(dir)s/s;
@@ -287,7 +294,7 @@ def git(w):
     """git leaks on purpose before it ends; what memcheck calls definitely lost there, and nothing else, is lost (check_memcheck.py)."""
     program, env = need_program('git'), dict(os.environ, HOME=w.path)
     repository = w.file('r')
-    check_equal(w.bare([program, 'init', '-q', repository], env=env).status, 0, 'git init')
+    check_equal(w.bare([program, 'init', '-q', '-b', 'main', repository], env=env).status, 0, 'git init')
     stream = ['feature done\n']
     for i in range(1500):
         text = 'content %d\n' % i * 20
@@ -313,8 +320,8 @@ def git(w):
                 # git loses a little by design as it goes along; the load must not add to it.
                 check(found.total('definite')[0] <= 30, 'check %d: %r' % (live, found.lost()[:10]))
                 live += 1
-            elif process.poll() is None:
-                check_equal(run.status, 0, run.describe())
+            else:  # it has just ended
+                wait_for(lambda: process.poll() is not None, 'git to have ended: %s' % run.describe(), 10)
         process.kill()
         process.wait()
         reader.join()

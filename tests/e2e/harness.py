@@ -308,14 +308,21 @@ class Check:
     def cycles(self):
         return sum(r['cycles'] for r in self.records)
 
-    def under(self, function):
-        """(blocks, bytes) by class of the records with that function in their stack."""
+    def by_function(self, functions):
+        """(blocks, bytes) by class, by the innermost of these functions in a record's stack."""
         found = {}
         for r in self.records:
-            if any(f['function'] == function for f in r['stack']):
-                blocks, size = found.get(r['class'], (0, 0))
-                found[r['class']] = (blocks + r['blocks'], size + r['bytes'])
+            stack = [f['function'] or '' for f in r['stack']]
+            names = [name for name in stack if name in functions]
+            if names and not any('pthread_setspecific' in name for name in stack):  # that is libc's own
+                classes = found.setdefault(names[0], {})
+                blocks, size = classes.get(r['class'], (0, 0))
+                classes[r['class']] = (blocks + r['blocks'], size + r['bytes'])
         return found
+
+    def lost_addresses(self):
+        """Of definite blocks: up to eight of each record."""
+        return {a for r in self.records if r['class'] == 'definite' for a in r['addresses']}
 
     def lost(self):
         """Definite and possible, for messages: class, blocks, bytes, stack or content."""

@@ -23,8 +23,10 @@ int main(int argc, char **argv)
 	p[1] = 1000;
 	p = make_possible(2, 8); /* a length of something else */
 	p[0] = 50;
-	p = make_possible(3, 8); /* no number of elements of 96 bytes */
-	p[0] = 7;
+	p = make_possible(
+		3,
+		8); /* no number of elements that makes 96 bytes, nor what malloc rounds up to them */
+	p[0] = 60;
 	p = make_possible(4, 16); /* the right length, but the pointer is not behind it */
 	p[0] = 96;
 	p = make_possible(5, 48); /* words that are no vtables */

@@ -23,10 +23,11 @@ static uintptr_t hidden;
 
 int main(int argc, char **argv)
 {
-	int fd = memfd_create("region", MFD_CLOEXEC);
+	char path[] = "/var/tmp/seep_region_XXXXXX";
+	int fd = mkstemp(path);
 	char *map = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	CHECK(fd >= 0 && !ftruncate(fd, 16384) && map != MAP_FAILED);
+	CHECK(fd >= 0 && !unlink(path) && !ftruncate(fd, 16384) && map != MAP_FAILED);
 	make_lost((void **)map);
 	make_kept((void **)(map + 4096));
 	make_kept((void **)(map + 8192) - 1);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <zlib.h>
@@ -189,6 +190,60 @@ static void compressed(void **state)
 	}
 }
 
+struct told {
+	uint64_t calls, last, total;
+};
+
+static void tell(void *arg, uint64_t done, uint64_t total)
+{
+	struct told *t = arg;
+
+	assert_true(done >= t->last && done <= total);
+	t->calls++;
+	t->last = done;
+	t->total = total;
+}
+
+/* Lines of all lengths, some longer than the window, across its borders: none is lost, none is split. */
+static void windows(void **state)
+{
+	static const char path[] = "/dev/shm/seep-test-windows.folded";
+	struct buf text = { 0 };
+	uint64_t sum = 0, lines = 0;
+	struct profile *p = NULL;
+	struct told told = { 0 };
+	FILE *f;
+
+	for (uint64_t n = 0; text.len < 5 << 20; n++) {
+		size_t pad = n % 500 == 499 ? 300000 + n : n * 37 % 997;
+
+		buf_printf(&text, "main;f%llu;", (unsigned long long)n);
+		buf_reserve(&text, pad);
+		for (size_t i = 0; i < pad; i++)
+			buf_putc(&text, 'x');
+		buf_printf(&text, " %llu%s", (unsigned long long)n, n % 3 ? "\n" : "\r\n");
+		sum += n;
+		lines += n > 0;
+	}
+	assert_false(text.failed);
+	p = read_bytes(text.data, text.len, "windows", NULL);
+	assert_int_equal(profile_totals(p, -1).inuse.bytes, sum);
+	assert_int_equal(p->nsites, lines + 1);
+	profile_free(p);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(text.data, 1, text.len, f), text.len);
+	fclose(f);
+	assert_null(format_read_file(path, tell, &told, &p, NULL));
+	unlink(path);
+	assert_int_equal(profile_totals(p, -1).inuse.bytes, sum);
+	assert_int_equal(told.last, text.len);
+	assert_int_equal(told.total, text.len);
+	assert_in_range(told.calls, 5, 8);
+	profile_free(p);
+	buf_release(&text);
+}
+
 /* A few KiB that want to be gigabytes: stopped, said, and read as far as it went. */
 static void bomb(void **state)
 {
@@ -197,7 +252,9 @@ static void bomb(void **state)
 	struct profile *p = NULL;
 	struct seep_error *err;
 
-	memset(zeros, '\n', block);
+	memset(zeros, 'a', block);
+	for (size_t i = 1; i <= block >> 20; i++)
+		zeros[(i << 20) - 1] = '\n';
 	for (int i = 0; i < 20; i++)
 		n += ZSTD_compress(packed + n, (1 << 20) - n, zeros, block, 19);
 	free(zeros);
@@ -214,7 +271,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_byte),   cmocka_unit_test(every_flip),
 		cmocka_unit_test(every_reader), cmocka_unit_test(compressed),
-		cmocka_unit_test(bomb),
+		cmocka_unit_test(windows),      cmocka_unit_test(bomb),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

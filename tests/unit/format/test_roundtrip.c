@@ -222,8 +222,8 @@ static void sampled_edges(void **state)
 	p->period = 524288;
 	synth_site(p, f, PROF_HEAP, 1, 0, 0);
 	synth_site(p, g, PROF_HEAP, 1, 0, 0);
-	p->sites[0].inuse = (struct prof_value){ 1, 1, 0, 0 };
-	p->sites[1].inuse = (struct prof_value){ 9, 0, 0, 0 };
+	p->sites[0].inuse = (struct prof_value){ .blocks = 1, .bytes = 1 };
+	p->sites[1].inuse = (struct prof_value){ .blocks = 9 };
 	q = trip(p, "jemalloc", &(struct format_output){ 0 }, &bytes);
 	assert_int_equal(q->nsites, 1);
 	assert_non_null(strstr(bytes.data, "t*: 1: 1 [0: 0]"));

@@ -96,9 +96,10 @@ uint32_t synth_site(struct profile *p, uint32_t stack, uint8_t kind, uint64_t si
 
 	s->stack = stack;
 	s->kind = kind;
-	s->alloc = (struct prof_value){ allocated, allocated * size, 0, 0 };
-	s->freed = (struct prof_value){ freed, freed * size, 0, 0 };
-	s->inuse = (struct prof_value){ allocated - freed, (allocated - freed) * size, 0, 0 };
+	s->alloc = (struct prof_value){ .blocks = allocated, .bytes = allocated * size };
+	s->freed = (struct prof_value){ .blocks = freed, .bytes = freed * size };
+	s->inuse = (struct prof_value){ .blocks = allocated - freed,
+	                                .bytes = (allocated - freed) * size };
 	s->peak = s->inuse;
 	s->samples = allocated;
 	s->inuse_samples = allocated - freed;
@@ -127,7 +128,7 @@ void synth_cell(struct profile *p, uint32_t site, uint32_t thread, uint64_t bloc
 {
 	struct prof_cell *c = APPEND(p, cells);
 
-	*c = (struct prof_cell){ site, thread, { blocks, bytes, 0, 0 } };
+	*c = (struct prof_cell){ site, thread, { .blocks = blocks, .bytes = bytes } };
 }
 
 void synth_point(struct profile *p, uint64_t time, uint64_t inuse, uint64_t alloc_bytes)

@@ -80,7 +80,7 @@ static void stacks_of_ended_threads_are_told_apart(void **state)
 
 static void sums_saturate(void **state)
 {
-	struct prof_value a = { UINT64_MAX - 1, 5, 1, 2 }, b = { 7, 6, 3, 4 };
+	struct prof_value a = { UINT64_MAX - 1, 5, 1, 2, 8 }, b = { 7, 6, 3, 4, 9 };
 
 	prof_value_add(&a, &b);
 	assert_true(a.blocks == UINT64_MAX);

@@ -100,8 +100,9 @@ static bool in_between(const struct group_sum *first, const struct group_sum *la
 }
 
 /* The change by the records of what was allocated and freed in between; false where that cannot be told. */
-static bool by_events(const struct diff *d, const struct group_sum *first,
-                      const struct group_sum *last, struct measure m, struct range *ret_range)
+static bool forward_by_events(const struct diff *d, const struct group_sum *first,
+                              const struct group_sum *last, struct measure m,
+                              struct range *ret_range)
 {
 	const struct profile *p = d->sides[d->nsides - 1];
 	uint64_t gained, lost, tolerance = 4 + 2 * (first->sites + last->sites);
@@ -126,6 +127,20 @@ static bool by_events(const struct diff *d, const struct group_sum *first,
 	return fabs(ret_range->value - ((double)measure_of(&last->value[m.value], m.blocks) -
 	                                (double)measure_of(&first->value[m.value], m.blocks))) <=
 	       (double)tolerance;
+}
+
+/* A difference may be asked for backwards. */
+static bool by_events(const struct diff *d, const struct group_sum *first,
+                      const struct group_sum *last, struct measure m, struct range *ret_range)
+{
+	struct range r;
+
+	if (forward_by_events(d, first, last, m, ret_range))
+		return true;
+	if (!forward_by_events(d, last, first, m, &r))
+		return false;
+	*ret_range = (struct range){ -r.value, -r.high, -r.low };
+	return true;
 }
 
 struct diff_change diff_change(const struct diff *d, const struct group_sum *first,

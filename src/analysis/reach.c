@@ -86,21 +86,27 @@ static void seed_roots(struct run *run, const struct root *roots, size_t nroots)
 
 /*
  * Flags as they should be before, and the blocks of the C library: reachable by definition.  Blocks
- * are many: those that are as they should be are not written to.
+ * are many: those that are as they should be are not written to, nor even looked at.
  */
 static bool prepare(struct run *run)
 {
+	const unsigned int unwanted = BLOCK_CLASS_MASK | BLOCK_CYCLE | BLOCK_SCRATCH;
 	bool ignored = false;
 
-	for (size_t i = 0; i < run->nblocks; i++) {
-		uint16_t flags = run->blocks[i].flags;
+	for (size_t i = 0; i < run->index.nsegments; i++) {
+		const struct segment *s = &run->index.segments[i];
 
-		if (flags & (BLOCK_CLASS_MASK | BLOCK_CYCLE | BLOCK_SCRATCH))
-			run->blocks[i].flags = (uint16_t)(flags & ~(BLOCK_CLASS_MASK | BLOCK_CYCLE |
-			                                            BLOCK_SCRATCH));
-		if (flags & BLOCK_INTERNAL)
-			mark_seed_block(run->mark, (uint32_t)i);
-		ignored |= (flags & BLOCK_IGNORED) != 0;
+		ignored |= (s->flags & BLOCK_IGNORED) != 0;
+		if (!(s->flags & (unwanted | BLOCK_INTERNAL)))
+			continue;
+		for (uint32_t b = s->first; b < s->first + s->n; b++) {
+			uint16_t flags = run->blocks[b].flags;
+
+			if (flags & unwanted)
+				run->blocks[b].flags = (uint16_t)(flags & ~unwanted);
+			if (flags & BLOCK_INTERNAL)
+				mark_seed_block(run->mark, b);
+		}
 	}
 	return ignored;
 }
@@ -179,8 +185,7 @@ static int list_lost(struct run *run, uint32_t **ret_list, uint32_t *ret_n)
 
 	for (size_t i = 0; i < ix->nlines; i++)
 		for (unsigned int k = 0; k < 2; k++)
-			n += (uint32_t)__builtin_popcountll(ix->lines[i].starts[k] &
-			                                    ~ix->lines[i].reached[k]);
+			n += count_bits(ix->lines[i].starts[k] & ~ix->lines[i].reached[k]);
 	list = malloc(((size_t)n + 1) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
@@ -330,15 +335,20 @@ static int suppress(struct run *run, bool ignored)
 	return 1;
 }
 
+/* What phase 1 did not reach is listed; the rest is reachable. */
 static void add_up(struct run *run)
 {
-	struct reach *out = run->out;
+	struct reach_total *total = run->out->total;
 
-	for (size_t i = 0; i < run->nblocks; i++) {
-		struct reach_total *t = &out->total[block_class(&run->blocks[i])];
+	total[REACH_REACHABLE].blocks = run->nblocks;
+	total[REACH_REACHABLE].bytes = run->index.bytes;
+	for (uint32_t i = 0; i < run->nlost; i++) {
+		const struct block *b = &run->blocks[run->lost[i]];
 
-		t->blocks++;
-		t->bytes += run->blocks[i].size;
+		total[block_class(b)].blocks++;
+		total[block_class(b)].bytes += b->size;
+		total[REACH_REACHABLE].blocks--;
+		total[REACH_REACHABLE].bytes -= b->size;
 	}
 }
 

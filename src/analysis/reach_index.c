@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The index is made in two passes over the blocks: one finds the segments and how dense each is, the
- * other sets the bits.  A segment's granule is the largest common alignment of its blocks unless that
+ * The index is made in one pass over the blocks, a segment at a time: how dense it is is known at its
+ * end, and then its bits are set.  A segment's granule is the largest common alignment of its blocks unless that
  * would take more than six bytes a block; then it grows up to the smallest distance between two
  * starts, and a hit is confirmed by the block's address.
  */
@@ -9,8 +9,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "analysis/reach.h"
+
+#define FIRST_LINES 64
 
 static unsigned int log2_floor(uint64_t v)
 {
@@ -44,6 +47,47 @@ static void segment_shape(struct segment *s, uint64_t extent, uint64_t distance,
 	s->nlines = (uint32_t)lines;
 }
 
+static void set_starts(struct index *ix, struct segment *s)
+{
+	struct line *l = &ix->lines[s->line];
+	uint32_t rank = s->first;
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint64_t g = i;
+
+		if (s->shift != SHIFT_SEARCH)
+			g = (block_address(&ix->blocks[s->first + i]) - s->lo) >> s->shift;
+		l[g / LINE_BITS].starts[g / 64 % 2] |= UINT64_C(1) << g % 64;
+	}
+	for (uint32_t i = 0; i < s->nlines; i++) {
+		l[i].rank = rank;
+		rank += count_bits(l[i].starts[0]) + count_bits(l[i].starts[1]);
+	}
+}
+
+/* A segment is complete: its shape is known, and its lines are made while its blocks are still in the cache. */
+static int end_segment(struct index *ix, struct segment *s, uint64_t extent, uint64_t distance,
+                       uint64_t bits)
+{
+	segment_shape(s, extent, distance, bits);
+	if (ix->nlines + s->nlines >= UINT32_MAX)
+		return -ENOMEM;
+	if (ix->nlines + s->nlines > ix->lines_cap) {
+		size_t cap = (ix->nlines + s->nlines) * 5 / 4 + 64;
+		void *p = mremap(ix->lines, ix->lines_cap * sizeof(*ix->lines),
+		                 cap * sizeof(*ix->lines), MREMAP_MAYMOVE);
+
+		if (p == MAP_FAILED)
+			return -ENOMEM;
+		ix->lines = p;
+		ix->lines_cap = cap;
+	}
+	s->line = (uint32_t)ix->nlines;
+	ix->nlines += s->nlines;
+	set_starts(ix, s);
+	return 0;
+}
+
 static int find_segments(struct index *ix)
 {
 	uint64_t extent = 0, distance = UINT64_MAX, bits = 0, previous = 0, end = 0;
@@ -62,8 +106,8 @@ static int find_segments(struct index *ix)
 			return -EINVAL;
 		}
 		if (!s || a >> SEGMENT_SHIFT != s->number) {
-			if (s)
-				segment_shape(s, extent, distance, bits);
+			if (s && end_segment(ix, s, extent, distance, bits) < 0)
+				return -ENOMEM;
 			if (s && end >> SEGMENT_SHIFT > s->number &&
 			    s->number + 1 < a >> SEGMENT_SHIFT)
 				ix->crossing = true;
@@ -87,11 +131,14 @@ static int find_segments(struct index *ix)
 			bits |= extent;
 		}
 		s->n++;
+		s->flags |= ix->blocks[i].flags;
+		ix->bytes += ix->blocks[i].size;
 		previous = a;
 		end = block_end(&ix->blocks[i]);
 	}
 	if (s) {
-		segment_shape(s, extent, distance, bits);
+		if (end_segment(ix, s, extent, distance, bits) < 0)
+			return -ENOMEM;
 		ix->crossing |= end >> SEGMENT_SHIFT > s->number;
 		ix->lo = block_address(&ix->blocks[0]);
 		ix->span = end - ix->lo;
@@ -100,29 +147,9 @@ static int find_segments(struct index *ix)
 	return 0;
 }
 
-static void fill_segment(struct index *ix, struct segment *s)
-{
-	struct line *l = &ix->lines[s->line];
-	uint32_t rank = s->first;
-
-	for (uint32_t i = 0; i < s->n; i++) {
-		uint64_t g = i;
-
-		if (s->shift != SHIFT_SEARCH)
-			g = (block_address(&ix->blocks[s->first + i]) - s->lo) >> s->shift;
-		l[g / LINE_BITS].starts[g / 64 % 2] |= UINT64_C(1) << g % 64;
-	}
-	for (uint32_t i = 0; i < s->nlines; i++) {
-		l[i].rank = rank;
-		rank += (uint32_t)(__builtin_popcountll(l[i].starts[0]) +
-		                   __builtin_popcountll(l[i].starts[1]));
-	}
-}
-
 int index_init(struct index *ix, const struct block *blocks, size_t nblocks)
 {
 	unsigned int log = 4;
-	uint64_t nlines = 0;
 	int r;
 
 	*ix = (struct index){ .blocks = blocks, .nblocks = nblocks, .lo = UINT64_MAX };
@@ -130,27 +157,26 @@ int index_init(struct index *ix, const struct block *blocks, size_t nblocks)
 		ix->disorder = "too many blocks";
 		return -EINVAL;
 	}
+	/* Mapped, so that it can grow without being copied, and is zero. */
+	ix->lines = mmap(NULL, FIRST_LINES * sizeof(*ix->lines), PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ix->lines == MAP_FAILED) {
+		ix->lines = NULL;
+		return -ENOMEM;
+	}
+	ix->lines_cap = FIRST_LINES;
 	r = find_segments(ix);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ix->nsegments; i++) {
-		ix->segments[i].line = (uint32_t)nlines;
-		nlines += ix->segments[i].nlines;
-	}
 	while ((size_t)1 << log < ix->nsegments * 2)
 		log++;
-	if (nlines >= UINT32_MAX || log > 31)
+	if (log > 31)
 		return -ENOMEM;
 	ix->slots_shift = 32 - log;
 	ix->slots = calloc((size_t)1 << log, sizeof(*ix->slots));
 	if (!ix->slots)
 		return -ENOMEM;
-	ix->nlines = nlines;
-	ix->lines = aligned_alloc(64, (nlines + 1) * sizeof(*ix->lines));
-	if (!ix->lines)
-		return -ENOMEM;
-	__builtin_memset(ix->lines, 0, (nlines + 1) * sizeof(*ix->lines));
-	ix->memory += (sizeof(*ix->slots) << log) + (nlines + 1) * sizeof(*ix->lines);
+	ix->memory += (sizeof(*ix->slots) << log) + ix->nlines * sizeof(*ix->lines);
 	for (size_t i = 0; i < ix->nsegments; i++) {
 		uint64_t number = ix->segments[i].number;
 		uint32_t at = (uint32_t)(number * UINT64_C(0x9e3779b97f4a7c15) >> 32) >>
@@ -159,14 +185,14 @@ int index_init(struct index *ix, const struct block *blocks, size_t nblocks)
 		while (ix->slots[at])
 			at = (at + 1) & ((UINT32_C(1) << log) - 1);
 		ix->slots[at] = (uint32_t)i + 1;
-		fill_segment(ix, &ix->segments[i]);
 	}
 	return 0;
 }
 
 void index_release(struct index *ix)
 {
-	free(ix->lines);
+	if (ix->lines)
+		munmap(ix->lines, ix->lines_cap * sizeof(*ix->lines));
 	free(ix->segments);
 	free(ix->slots);
 	*ix = (struct index){ 0 };
@@ -245,8 +271,8 @@ uint32_t index_count_lost(struct index *ix)
 		struct line *l = &ix->lines[i];
 
 		l->lost = n;
-		n += (uint32_t)(__builtin_popcountll(l->starts[0] & ~l->reached[0]) +
-		                __builtin_popcountll(l->starts[1] & ~l->reached[1]));
+		n += count_bits(l->starts[0] & ~l->reached[0]) +
+		     count_bits(l->starts[1] & ~l->reached[1]);
 	}
 	return n;
 }
@@ -259,10 +285,10 @@ uint32_t index_lost_number(const struct index *ix, uint32_t block)
 	index_spot(ix, block, &s);
 	if (s.line->reached[s.word] & s.bit)
 		return NO_BLOCK;
-	n = s.line->lost + (uint32_t)__builtin_popcountll(s.line->starts[s.word] &
-	                                                  ~s.line->reached[s.word] & (s.bit - 1));
+	n = s.line->lost +
+	    count_bits(s.line->starts[s.word] & ~s.line->reached[s.word] & (s.bit - 1));
 	if (s.word)
-		n += (uint32_t)__builtin_popcountll(s.line->starts[0] & ~s.line->reached[0]);
+		n += count_bits(s.line->starts[0] & ~s.line->reached[0]);
 	return n;
 }
 

@@ -41,9 +41,10 @@ struct segment {
 	uint64_t lo;       /* where its first block starts */
 	uint32_t first, n; /* its blocks */
 	uint32_t line, nlines;
-	uint8_t shift; /* of a granule */
-	bool exact;    /* every block starts where a granule does */
-	bool looked;   /* resident[] is known */
+	uint8_t shift;  /* of a granule */
+	bool exact;     /* every block starts where a granule does */
+	bool looked;    /* resident[] is known */
+	uint16_t flags; /* all its blocks', or'ed */
 	uint64_t resident[SEGMENT_PAGES / 64];
 };
 
@@ -51,13 +52,14 @@ struct index {
 	const struct block *blocks;
 	size_t nblocks;
 	struct line *lines;
-	size_t nlines;
+	size_t nlines, lines_cap;
 	struct segment *segments; /* ascending */
 	size_t nsegments;
 	uint32_t *slots; /* hash of segment numbers; index + 1 */
 	unsigned int slots_shift;
 	uint64_t lo, span;    /* lo <= v <= lo + span: may point into (or just past) a block */
 	bool crossing;        /* some block reaches into a segment where none starts */
+	uint64_t bytes;       /* of all blocks */
 	uint64_t memory;      /* bytes taken */
 	const char *disorder; /* why the blocks are refused */
 };
@@ -106,11 +108,20 @@ static inline struct segment *index_segment(const struct index *ix, uint64_t num
 	return NULL;
 }
 
+/* Without an instruction for it the compiler would call a function. */
+static inline unsigned int count_bits(uint64_t v)
+{
+	v -= v >> 1 & UINT64_C(0x5555555555555555);
+	v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
+	v = (v + (v >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned int)(v * UINT64_C(0x0101010101010101) >> 56);
+}
+
 static inline unsigned int line_count(const struct line *l, unsigned int word, uint64_t below)
 {
-	unsigned int n = (unsigned int)__builtin_popcountll(l->starts[word] & below);
+	unsigned int n = count_bits(l->starts[word] & below);
 
-	return word ? n + (unsigned int)__builtin_popcountll(l->starts[0]) : n;
+	return word ? n + count_bits(l->starts[0]) : n;
 }
 
 /* The block at a set bit of a line. */

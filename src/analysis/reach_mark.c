@@ -48,7 +48,11 @@ struct worker {
 		struct segment *segment;
 	} ring[RING];
 	unsigned int ring_head, ring_n;
-	uint32_t stack[STACK];
+	struct {
+		struct line *line;
+		uint32_t block;
+		uint8_t word, bit;
+	} stack[STACK]; /* reached, and in the window */
 	unsigned int nstack;
 	uint64_t *deferred; /* interior pointers whose heuristics are to be looked at */
 	size_t ndeferred;
@@ -163,11 +167,15 @@ static void reach(struct worker *w, const struct spot *s)
 	if (spot_reached(s) || !spot_reach(s))
 		return;
 	if (s->segment == w->segment && w->nstack < STACK) {
-		uint32_t b = line_block(s->line, s->word, (unsigned int)__builtin_ctzll(s->bit));
+		unsigned int bit = (unsigned int)__builtin_ctzll(s->bit);
+		uint32_t b = line_block(s->line, s->word, bit);
 		uint64_t a = block_address(&m->blocks[b]);
 
 		if (reader_has(&w->reader, a & ~UINT64_C(7), a + block_length(&m->blocks[b]))) {
-			w->stack[w->nstack++] = b;
+			w->stack[w->nstack].line = s->line;
+			w->stack[w->nstack].block = b;
+			w->stack[w->nstack].word = (uint8_t)s->word;
+			w->stack[w->nstack++].bit = (uint8_t)bit;
 			return;
 		}
 	}
@@ -364,13 +372,13 @@ static void scan_block(struct worker *w, uint32_t b)
 static void drain_stack(struct worker *w)
 {
 	while (w->nstack) {
-		uint32_t b = w->stack[--w->nstack];
-		struct spot s;
+		uint32_t b = w->stack[--w->nstack].block;
+		uint64_t *scanned = &w->stack[w->nstack].line->scanned[w->stack[w->nstack].word];
+		uint64_t bit = UINT64_C(1) << w->stack[w->nstack].bit;
 
-		index_spot(w->mark->ix, b, &s);
-		if (s.line->scanned[s.word] & s.bit)
+		if (*scanned & bit)
 			continue;
-		s.line->scanned[s.word] |= s.bit;
+		*scanned |= bit;
 		scan_block(w, b);
 	}
 }

@@ -20,6 +20,7 @@
 #include "profile/estimate.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -275,6 +276,7 @@ static void facts_of(const struct ledger_header *h, struct ledger_facts *ret_fac
 		                            .start_mono_ns = h->start_mono_ns,
 		                            .tick_shift = h->tick_shift,
 		                            .nsites = (uint32_t)h->nsites };
+	snprintf(ret_facts->allocator, sizeof(ret_facts->allocator), "%s", h->allocator);
 	/* Whoever changes what is recorded bumps the generation. */
 	ret_facts->partial = ret_facts->sampled || ret_facts->forked || ret_facts->attached ||
 	                     h->control.generation > 1 || !h->control.active;

@@ -23,6 +23,7 @@ struct ledger_facts {
 	uint64_t start_mono_ns;  /* CLOCK_MONOTONIC when tracking began */
 	unsigned int tick_shift; /* births are in units of 2^tick_shift ns since then */
 	uint32_t nsites;         /* sites known when the reading ended */
+	char allocator[128];     /* path of the module whose malloc the program uses */
 };
 
 struct ledger_live_block {

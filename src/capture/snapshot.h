@@ -50,6 +50,9 @@ enum snapshot_section {
 	SNAP_CLASSES = 11,
 	SNAP_MERGED =
 		12, /* one record, or the section is missing: of one process, or of an older seep */
+	/* Largest weights, one record for each of SNAP_SITES and SNAP_CELLS; both or none: of an older seep, or not sampled. */
+	SNAP_SITE_WEIGHTS = 13,
+	SNAP_CELL_WEIGHTS = 14,
 	SNAP_NSECTIONS
 };
 
@@ -74,6 +77,15 @@ struct layout {
 	const struct column *columns;
 	size_t ncolumns;
 	size_t record; /* sizeof the struct */
+};
+
+/* max_weight of the values of a site and of a cell. */
+struct snapshot_site_weights {
+	double alloc, freed, inuse, peak;
+};
+
+struct snapshot_cell_weight {
+	double inuse;
 };
 
 extern const struct layout snapshot_layouts[SNAP_NSECTIONS];

@@ -131,6 +131,17 @@ static const struct column classes[] = {
 	VALUE(struct prof_class, freed),
 };
 
+static const struct column site_weights[] = {
+	COL(struct snapshot_site_weights, alloc, COL_DOUBLE),
+	COL(struct snapshot_site_weights, freed, COL_DOUBLE),
+	COL(struct snapshot_site_weights, inuse, COL_DOUBLE),
+	COL(struct snapshot_site_weights, peak, COL_DOUBLE),
+};
+
+static const struct column cell_weights[] = {
+	COL(struct snapshot_cell_weight, inuse, COL_DOUBLE),
+};
+
 #define LAYOUT(columns_, record_)                                 \
 	{                                                         \
 		(columns_), ARRAY_SIZE(columns_), sizeof(record_) \
@@ -149,6 +160,8 @@ const struct layout snapshot_layouts[SNAP_NSECTIONS] = {
 	[SNAP_POINTS] = LAYOUT(points, struct prof_point),
 	[SNAP_CLASSES] = LAYOUT(classes, struct prof_class),
 	[SNAP_MERGED] = LAYOUT(merged, struct profile),
+	[SNAP_SITE_WEIGHTS] = LAYOUT(site_weights, struct snapshot_site_weights),
+	[SNAP_CELL_WEIGHTS] = LAYOUT(cell_weights, struct snapshot_cell_weight),
 };
 
 static uint64_t fnv(uint64_t h, const void *data, size_t n)

@@ -207,15 +207,16 @@ static int get_classes(struct cursor *cur, struct profile *p)
 	return r;
 }
 
-/* Symbols come first, as numbers of lines; the lines follow in a section of their own. */
-struct symbol_parts {
-	struct prof_symbol *symbols;
+/* What belongs together lies in several sections, in any order: symbols and their lines, values and their weights. */
+struct parts {
+	struct prof_symbol *symbols; /* as numbers of lines */
 	struct prof_line *lines;
-	size_t nsymbols, nlines;
-	bool have_symbols, have_lines;
+	struct snapshot_site_weights *site_weights;
+	struct snapshot_cell_weight *cell_weights;
+	size_t nsymbols, nlines, nsite_weights, ncell_weights;
 };
 
-static void free_parts(struct symbol_parts *s)
+static void free_parts(struct parts *s)
 {
 	for (size_t i = 0; i < s->nlines; i++) {
 		free(s->lines[i].function);
@@ -224,6 +225,8 @@ static void free_parts(struct symbol_parts *s)
 	}
 	free(s->lines);
 	free(s->symbols);
+	free(s->site_weights);
+	free(s->cell_weights);
 }
 
 static void drop_symbols(struct profile *p)
@@ -234,7 +237,7 @@ static void drop_symbols(struct profile *p)
 	p->nsymbols = 0;
 }
 
-static int join_symbols(struct symbol_parts *s, struct profile *p)
+static int join_symbols(struct parts *s, struct profile *p)
 {
 	uint64_t total = 0;
 	size_t at = 0;
@@ -262,8 +265,26 @@ static int join_symbols(struct symbol_parts *s, struct profile *p)
 	return 0;
 }
 
+static int join_weights(const struct parts *s, struct profile *p)
+{
+	if (!s->site_weights && !s->cell_weights)
+		return 0;
+	if (!s->site_weights || !s->cell_weights || s->nsite_weights != p->nsites ||
+	    s->ncell_weights != p->ncells)
+		return -EBADMSG;
+	for (size_t i = 0; i < p->nsites; i++) {
+		p->sites[i].alloc.max_weight = s->site_weights[i].alloc;
+		p->sites[i].freed.max_weight = s->site_weights[i].freed;
+		p->sites[i].inuse.max_weight = s->site_weights[i].inuse;
+		p->sites[i].peak.max_weight = s->site_weights[i].peak;
+	}
+	for (size_t i = 0; i < p->ncells; i++)
+		p->cells[i].inuse.max_weight = s->cell_weights[i].inuse;
+	return 0;
+}
+
 static int get_one(struct cursor *cur, enum snapshot_section id, struct profile *p,
-                   struct symbol_parts *parts)
+                   struct parts *parts)
 {
 	switch (id) {
 	case SNAP_META:
@@ -292,6 +313,10 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 		return get_classes(cur, p);
 	case SNAP_MERGED:
 		return get_own(cur, id, p);
+	case SNAP_SITE_WEIGHTS:
+		return get_section(cur, id, &parts->site_weights, &parts->nsite_weights);
+	case SNAP_CELL_WEIGHTS:
+		return get_section(cur, id, &parts->cell_weights, &parts->ncell_weights);
 	case SNAP_END:
 	case SNAP_NSECTIONS:
 		break;
@@ -301,7 +326,7 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 
 static int decode(struct cursor *cur, struct profile *p)
 {
-	struct symbol_parts parts = { 0 };
+	struct parts parts = { 0 };
 	uint32_t seen = 0;
 	int r = 0;
 
@@ -331,11 +356,13 @@ static int decode(struct cursor *cur, struct profile *p)
 				r = get_one(&in, id, p, &parts);
 		}
 	}
-	seen |= 1u << SNAP_MERGED;
+	seen |= 1u << SNAP_MERGED | 1u << SNAP_SITE_WEIGHTS | 1u << SNAP_CELL_WEIGHTS;
 	if (!r && seen != (1u << SNAP_NSECTIONS) - 2)
 		r = -EBADMSG; /* every other section is there, if only empty */
 	if (!r)
 		r = join_symbols(&parts, p);
+	if (!r)
+		r = join_weights(&parts, p);
 	free_parts(&parts);
 	return r;
 }

@@ -161,6 +161,34 @@ static struct prof_line *flatten(const struct profile *p, size_t *ret_n)
 	return lines;
 }
 
+/* Sections a reader may not know, and a profile without samples does not need. */
+static int put_weights(const struct profile *p, struct buf *raw, struct buf *scratch)
+{
+	_cleanup_free_ struct snapshot_site_weights *sites = calloc(p->nsites + 1, sizeof(*sites));
+	_cleanup_free_ struct snapshot_cell_weight *cells = calloc(p->ncells + 1, sizeof(*cells));
+	bool any = false;
+
+	if (!sites || !cells)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->nsites; i++) {
+		const struct prof_site *s = &p->sites[i];
+
+		sites[i] = (struct snapshot_site_weights){ s->alloc.max_weight, s->freed.max_weight,
+			                                   s->inuse.max_weight, s->peak.max_weight };
+		any |= s->alloc.max_weight > 0 || s->freed.max_weight > 0 ||
+		       s->inuse.max_weight > 0 || s->peak.max_weight > 0;
+	}
+	for (size_t i = 0; i < p->ncells; i++) {
+		cells[i].inuse = p->cells[i].inuse.max_weight;
+		any |= cells[i].inuse > 0;
+	}
+	if (!any)
+		return 0;
+	put_section(raw, scratch, SNAP_SITE_WEIGHTS, sites, p->nsites);
+	put_section(raw, scratch, SNAP_CELL_WEIGHTS, cells, p->ncells);
+	return 0;
+}
+
 static int encode(const struct profile *p, struct buf *raw)
 {
 	_cleanup_buf_ struct buf scratch = { 0 };
@@ -182,6 +210,8 @@ static int encode(const struct profile *p, struct buf *raw)
 	put_section(raw, &scratch, SNAP_CLASSES, p->classes, PROF_SIZE_CLASSES);
 	if (p->nmerged)
 		put_section(raw, &scratch, SNAP_MERGED, p, 1);
+	if (put_weights(p, raw, &scratch) < 0)
+		return -ENOMEM;
 	buf_putc(raw, SNAP_END);
 	return raw->failed ? -ENOMEM : 0;
 }

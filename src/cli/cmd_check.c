@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/parse.h"
+#include "capture/blocks.h"
 #include "capture/capture.h"
 #include "cli/check_cli.h"
 #include "cli/commands.h"
@@ -60,9 +61,33 @@ static struct seep_error *find_target(struct command *c)
 	return target_find(c->what, &c->pid);
 }
 
-static struct seep_error *open_image(const struct command *c, struct image **ret_image)
+/*
+ * Blocks of an allocator without a walker come from the ledger alone, which goes on changing: it is read while the
+ * process stands still, or blocks freed and made meanwhile would look like leaks.
+ */
+static bool only_ledger_knows(const char *ledger)
 {
-	const struct image_options opts = { .clone = c->clone, .max_stop_ns = c->max_stop };
+	struct ledger_facts facts;
+	struct seep_error *err;
+	const char *base;
+
+	if (!ledger)
+		return false;
+	err = ledger_facts_read(ledger, &facts);
+	if (err) {
+		seep_error_free(err);
+		return false;
+	}
+	base = strrchr(facts.allocator, '/');
+	base = base ? base + 1 : facts.allocator;
+	return *base && strncmp(base, "libc.", 5) != 0 && strncmp(base, "libc-", 5) != 0;
+}
+
+static struct seep_error *open_image(const struct command *c, const char *ledger,
+                                     struct image **ret_image)
+{
+	const struct image_options opts = { .clone = c->clone && !only_ledger_knows(ledger),
+		                            .max_stop_ns = c->max_stop };
 
 	if (c->core)
 		return image_open_core(c->what, c->exe, ret_image);
@@ -116,10 +141,10 @@ static void input_release(struct input *in)
 
 static struct seep_error *input_open(const struct command *c, struct input *in)
 {
-	struct seep_error *err = open_image(c, &in->img);
+	struct seep_error *err = find_ledger(c, &in->ledger);
 
 	if (!err)
-		err = find_ledger(c, &in->ledger);
+		err = open_image(c, in->ledger, &in->img);
 	if (err)
 		return err;
 	in->dirs = calloc(c->debug_dirs.n + 1, sizeof(*in->dirs));

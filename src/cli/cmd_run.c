@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "profile/profile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -108,6 +109,32 @@ static void say_unchecked(const struct run_check *check, const struct run_end *e
 		         (int)pid);
 }
 
+/* The same for the other processes of the run. */
+static void say_unchecked_children(const struct run_check *check, const struct run_result *res,
+                                   pid_t pid)
+{
+	struct buf pids = { 0 };
+	size_t n = 0;
+
+	if (check->mode == CHECK_MODE_NONE || check->mode == CHECK_MODE_LOCAL)
+		return;
+	for (size_t i = 0; i < res->nparts; i++) {
+		const struct profile *p = res->parts[i];
+
+		if (p->pid == pid || p->execed || run_check_made(check, p->pid))
+			continue;
+		if (n++ < 8)
+			buf_printf(&pids, "%s%d", n > 1 ? ", " : "", (int)p->pid);
+	}
+	if (n)
+		cli_warn("run",
+		         "%zu more process%s not checked for leaks (%s%s): ended by a signal, or running as "
+		         "another user than this one",
+		         n, n == 1 ? " was" : "es were", pids.data ? pids.data : "",
+		         n > 8 ? ", ..." : "");
+	buf_release(&pids);
+}
+
 static int run(const struct run_options *o, struct run_check *check, char **argv)
 {
 	struct run_watch watch = { .signals = -1, .check = check };
@@ -150,6 +177,7 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 	err = run_watch_wait(&watch, &end);
 	if (!err) {
 		status = exit_status(&end);
+		run_check_drain(check, watch.pid);
 		say_unchecked(check, &end, watch.pid);
 		err = run_check_finish(check);
 		if (run_check_fails(check))
@@ -165,6 +193,8 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 		cli_fail("run", seep_error_hint(err, "The ledgers are kept in %s", dir));
 		err = NULL;
 	}
+	if (!err)
+		say_unchecked_children(check, &res, watch.pid);
 	if (o->summary && !o->quiet)
 		err = summarize(o, &end, &res, dir, argv, watch.pid);
 	if (err)

@@ -11,12 +11,17 @@
 #include "format/format.h"
 #include "profile/profile.h"
 
+#include "base/cleanup.h"
 #include "base/error.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SMALL_FILE (8u << 20) /* is read before anybody would look at a bar */
+
+#define OUR_BYTES 5 /* \xff S E E P: ledgers and snapshots begin alike */
 
 struct bar {
 	const char *path;
@@ -35,6 +40,34 @@ static void show_progress(void *arg, uint64_t done, uint64_t total)
 	fflush(stderr);
 }
 
+/* A file that is neither a ledger nor a snapshot, not even a damaged one. */
+static bool is_foreign(const char *path)
+{
+	char head[OUR_BYTES] = { 0 };
+	_cleanup_fclose_ FILE *f = NULL;
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	f = fopen(path, "re");
+	if (!f || (fread(head, 1, sizeof(head), f) != sizeof(head) && ferror(f)))
+		return false;
+	return memcmp(head, SNAPSHOT_MAGIC, OUR_BYTES) != 0;
+}
+
+/* The error of src/format, which names all formats, in place of this one. */
+static struct seep_error *other_error(struct seep_error *err, const char *path)
+{
+	struct profile *p = NULL;
+	struct seep_error *other = format_read_file(path, NULL, NULL, &p, NULL);
+
+	profile_free(p);
+	if (!other)
+		return err;
+	seep_error_free(err);
+	return other;
+}
+
 struct seep_error *cli_open_profile(const char *command, const char *what,
                                     const struct read_options *opts, struct profile **ret_profile)
 {
@@ -47,6 +80,8 @@ struct seep_error *cli_open_profile(const char *command, const char *what,
 		err = profile_open(what, opts, &p);
 		if (!err)
 			err = profile_check(p);
+		else if (is_foreign(what)) /* say what all it could have been */
+			err = other_error(err, what);
 	} else {
 		err = format_read_file(what, cli_terminal(STDERR_FILENO) ? show_progress : NULL,
 		                       &bar, &p, &warnings);

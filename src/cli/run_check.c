@@ -29,6 +29,8 @@
 #include "sym/find.h"
 #include "wire/check.h"
 
+#define DRAIN_STEPS 25
+#define DRAIN_STEP_MS 20    /* half a second without anybody asking */
 #define SOCKET_TIMEOUT_S 10 /* for what a connected tracker still has to send */
 
 /* The blocks that were lost at a moment of a process: at exit() before its destructors, or when a local check began. */
@@ -426,6 +428,33 @@ void run_check_serve(struct run_check *c, pid_t target)
 	answer(fd, &reply);
 }
 
+static size_t alive_in(const char *dir)
+{
+	struct ledger_entry *entries = NULL;
+	size_t n = 0, alive = 0;
+	struct seep_error *err = ledger_list(dir, &entries, &n);
+
+	seep_error_free(err);
+	for (size_t i = 0; !err && i < n; i++)
+		alive += entries[i].alive;
+	ledger_list_free(entries, err ? 0 : n);
+	return alive;
+}
+
+void run_check_drain(struct run_check *c, pid_t pid)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
+
+	for (int quiet = 0; c->fd >= 0 && quiet < DRAIN_STEPS; quiet++) {
+		if (poll(&pfd, 1, 0) > 0 || (alive_in(c->dir) && poll(&pfd, 1, DRAIN_STEP_MS) > 0)) {
+			run_check_serve(c, pid);
+			quiet = -1;
+		} else if (!alive_in(c->dir)) {
+			break;
+		}
+	}
+}
+
 /* ---- the end -------------------------------------------------------------------------------- */
 
 struct seep_error *run_check_finish(struct run_check *c)
@@ -441,6 +470,15 @@ struct seep_error *run_check_finish(struct run_check *c)
 		unlink(c->path);
 	err = check_cli_finish(&c->cli, c->checks, c->nchecks, STDERR_FILENO);
 	return err;
+}
+
+bool run_check_made(const struct run_check *c, pid_t pid)
+{
+	for (size_t i = 0; i < c->nchecks; i++)
+		if (c->checks[i]->pid == pid &&
+		    (c->checks[i]->moment == CHECK_EXIT || c->checks[i]->moment == CHECK_END))
+			return true;
+	return false;
 }
 
 bool run_check_fails(const struct run_check *c)

@@ -61,8 +61,12 @@ const char *run_check_tracker_options(const struct run_check *c);
 struct seep_error *run_check_listen(struct run_check *c, const char *dir);
 /* One request, from accept to reply; pid: the target.  Errors are said, not returned: the target must go on. */
 void run_check_serve(struct run_check *c, pid_t pid);
+/* After the target's end: its children usually end in the same instant.  Serves them, bounded; some are meant to stay. */
+void run_check_drain(struct run_check *c, pid_t pid);
 /* Everything that is written at the end; the socket is gone afterwards. */
 struct seep_error *run_check_finish(struct run_check *c);
+/* Whether a check was made at the end of this process. */
+bool run_check_made(const struct run_check *c, pid_t pid);
 bool run_check_fails(const struct run_check *c);
 void run_check_release(struct run_check *c);
 

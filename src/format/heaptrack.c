@@ -13,7 +13,7 @@
  *
  * The raw file, before heaptrack_interpret, has addresses where that has numbers and tells which block it was:
  *
- *     x e /dev/shm/fmt/t        executable          m 1f /lib/libc.so.6 7f8f 0 25388 ...  loaded: address, segments
+ *     x 6 /src/t                executable          m 1f /lib/libc.so.6 7f8f 0 25388 ...  loaded: address, segments
  *     t 55e808b2b193 7          stack: address, caller's stack
  *     + 3e8 9 55e81705d1d0      bytes, stack, block          - 55e81705d1d0
  *

@@ -398,13 +398,21 @@ static void site_line(const struct diff_report *x, size_t rank, const struct dif
 				 course = { 0 }, steps = { 0 };
 	struct diff_change second = diff_change(x->d, &i->total[0], &i->total[1],
 	                                        (struct measure){ m.value, !m.blocks }, 1);
-	bool series = x->d->nsides > 2, rated = x->d->elapsed_ns != 0;
+	double share[2] = {
+		report_share(group_measure(&i->total[0], m), group_measure(&x->g.sum[0], m)),
+		report_share(group_measure(&i->total[1], m), group_measure(&x->g.sum[1], m))
+	};
+	/* normalised amounts are of no time, and the ones compared are shares */
+	bool series = x->d->nsides > 2, shares = x->o->normalize;
+	bool rated = x->d->elapsed_ns != 0 && !shares;
 	struct emit_part parts[] = {
 		{ "rank", emit_number((int64_t)rank), false },
 		{ NULL, emit_string(NULL), false },
 		{ "share", emit_ratio(share_of(x, i->change.value)), false },
-		{ "before", value_of(&i->total[0].value[m.value], m.blocks), false },
-		{ "after", value_of(&i->total[1].value[m.value], m.blocks), false },
+		{ "before", value_of(&i->total[0].value[m.value], m.blocks), shares },
+		{ "before_share", emit_ratio(share[0]), !shares },
+		{ "after", value_of(&i->total[1].value[m.value], m.blocks), shares },
+		{ "after_share", emit_ratio(share[1]), !shares },
 		{ NULL, emit_string(NULL), false },
 		{ NULL, emit_string(NULL), !rated },
 		{ "change", emit_string(word_of(x, i)), false },
@@ -418,14 +426,6 @@ static void site_line(const struct diff_report *x, size_t rank, const struct dif
 		{ "noise", emit_bool(i->change.noise), true },
 		{ m.blocks ? "growth_bytes" : "growth_blocks", emit_number(second.value), true },
 		{ "per_second", rate_value(x, i->change.value), true },
-		{ "before_share",
-		  emit_ratio(report_share(group_measure(&i->total[0], m),
-		                          group_measure(&x->g.sum[0], m))),
-		  true },
-		{ "after_share",
-		  emit_ratio(report_share(group_measure(&i->total[1], m),
-		                          group_measure(&x->g.sum[1], m))),
-		  true },
 		{ "sites", emit_count(i->total[1].sites), true },
 		{ "stack_cut", emit_bool(i->cut), true },
 		{ "steps_grown", emit_count(i->grown), true },
@@ -438,12 +438,15 @@ static void site_line(const struct diff_report *x, size_t rank, const struct dif
 	put_course(&course, diff_course(&x->g, i), x->d->nsides);
 	put_steps(&steps, x, i);
 	parts[1].value = emit_string(change.data);
-	parts[5].value = emit_string(other.data);
-	parts[6].value = emit_string(rate.data);
-	parts[8].value = emit_string(course.data);
-	parts[9].value = emit_string(steps.data);
-	buf_printf(&format, "%%.  %%%s  (%% of all %s)  %% → %%, %%%s", m.blocks ? " blocks" : "",
-	           i->change.value < 0 ? "shrinkage" : "growth", m.blocks ? "" : " blocks");
+	parts[7].value = emit_string(other.data);
+	parts[8].value = emit_string(rate.data);
+	parts[10].value = emit_string(course.data);
+	parts[11].value = emit_string(steps.data);
+	buf_printf(&format, "%%.  %%%s  (%% of all %s)  %% → %%%s, %%%s", m.blocks ? " blocks" : "",
+	           i->change.value < 0 ? "shrinkage" : "growth", shares ? " of everything" : "",
+	           m.blocks                       ? ""
+	           : magnitude(second.value) == 1 ? " block"
+	                                          : " blocks");
 	buf_puts(&format, rated ? ", %" : "");
 	buf_puts(&format, i->change.noise ? "; %, may be noise" : "; %");
 	buf_puts(&format, series ? "  %  %" : "");
@@ -641,9 +644,11 @@ static void notes(const struct diff_report *x)
 	if (x->d->rebuilt) {
 		buf_printf(&text, "%s", path_base(x->d->rebuilt_module));
 		if (x->d->rebuilt > 1)
-			buf_printf(&text, " and %zu more modules", x->d->rebuilt - 1);
+			buf_printf(&text, " and %zu more module%s", x->d->rebuilt - 1,
+			           x->d->rebuilt > 2 ? "s" : "");
+		buf_puts(&text, x->d->rebuilt > 1 ? " were" : " was");
 		buf_puts(&text,
-		         " were built anew in between: stacks through them are matched by the names of "
+		         " built anew in between: stacks through them are matched by the names of "
 		         "functions and files, without lines");
 		note(x, "rebuilt", text.data ? text.data : "");
 	}

@@ -84,6 +84,8 @@ static void put_xml(struct buf *b, const char *s)
 			buf_puts(b, "&amp;");
 		else if (*p == '"')
 			buf_puts(b, "&quot;");
+		else if (!strncmp(p, "\xef\xbf\xbe", 3) || !strncmp(p, "\xef\xbf\xbf", 3))
+			p += 2; /* XML has no such characters */
 		else
 			buf_putc(b, *p);
 	}
@@ -114,14 +116,16 @@ static void put_tooltip(const struct flame *f, size_t i, const char *name, struc
 	const struct flame_node *n = &f->nodes[i];
 	const struct view_location *l =
 		n->location == UINT32_MAX ? NULL : &f->pic.v->locations[n->location];
+	_cleanup_buf_ struct buf amount = { 0 };
 
 	buf_puts(out, "<title>");
 	put_xml(out, name);
 	buf_puts(out, "\n");
-	picture_amount(out, &f->pic, picture_value(&f->pic, &n->total));
-	buf_puts(out, " (");
-	unit_ratio(out, f->nodes[0].width > 0 ? n->width / f->nodes[0].width : 0);
-	buf_puts(out, ")");
+	picture_amount(&amount, &f->pic, picture_value(&f->pic, &n->total));
+	buf_puts(&amount, " (");
+	unit_ratio(&amount, f->nodes[0].width > 0 ? n->width / f->nodes[0].width : 0);
+	buf_puts(&amount, ")");
+	put_xml(out, amount.data ? amount.data : ""); /* "<0.1 %" */
 	if (l && l->file) {
 		buf_puts(out, "\n");
 		put_xml(out, l->file);

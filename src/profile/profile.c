@@ -161,9 +161,9 @@ struct seep_error *profile_check(const struct profile *p)
 			                      s->kind);
 		if (!value_ok(&s->alloc) || !value_ok(&s->freed) || !value_ok(&s->inuse) ||
 		    !value_ok(&s->peak))
-			return seep_error_new(0,
-			                      "profile: site %zu has a variance or a weight that is no number",
-			                      i);
+			return seep_error_new(
+				0, "profile: site %zu has a variance or a weight that is no number",
+				i);
 	}
 	for (size_t i = 0; i < p->ncells; i++)
 		if (p->cells[i].site >= p->nsites || p->cells[i].thread >= p->nthreads ||

@@ -10,9 +10,27 @@ SEEDS = 1000 if SOAK else 40
 PERIOD = 65536
 
 
+def most(site, value, unit):
+    """The share of runs in which an interval may hold the truth; 0.97 but for good reasons."""
+    if site == 'huge':  # 600,000 bytes at this period: one block in 9,000 is missed
+        return 1.0
+    if (site, value, unit) == ('mixed', 'freed', 'blocks'):
+        return 0.985  # the largest weight is known of the allocated records only, and bounds that of the freed
+    return 0.97
+
+
+NUMBERS = [(value, unit) for value in ('allocated', 'in_use', 'freed') for unit in ('bytes', 'blocks')]
+
+
+def truth_of(wanted, value, unit):
+    allocated, freed = (wanted['alloc_bytes'], wanted['free_bytes']) if unit == 'bytes' else \
+        (wanted['allocs'], wanted['frees'])
+    return {'allocated': allocated, 'freed': freed, 'in_use': allocated - freed}[value]
+
+
 @case
 def intervals_cover_the_truth(w):
-    held = {}
+    held = {}  # (function, value, unit): whether the interval held the truth, run by run
     sums = {}
     spreads = {}  # standard errors as reported
     truth = None
@@ -24,26 +42,31 @@ def intervals_cover_the_truth(w):
         report = w.report(path)
         check(report.sampled and report.period == PERIOD, 'mode and period', report.sampled, report.period)
         for site, wanted in truth.items():
-            values = report.values(site, 'heap')
-            half = math.sqrt(values.squares)
-            held.setdefault(site, []).append(abs(values.alloc_bytes - wanted['alloc_bytes']) <= half)
-            sums.setdefault(site, []).append(values.alloc_bytes)
-            spreads.setdefault(site, []).append(half / 1.96)
+            found = list(report.chosen(site, 'heap'))
+            check_equal(len(found), 1, 'sites of %s' % site)
+            for value, unit in NUMBERS:
+                numbers = found[0][value]
+                low, high = (numbers.get('%s_%s' % (unit, end), numbers[unit]) for end in ('low', 'high'))
+                key = (site, value, unit)
+                held.setdefault(key, []).append(low <= truth_of(wanted, value, unit) <= high)
+                sums.setdefault(key, []).append(numbers[unit])
+                spreads.setdefault(key, []).append((high - low) / 2 / 1.96)
         os.unlink(path)
+    shares = {key: sum(hits) / len(hits) for key, hits in held.items()}
+    for key, share in sorted(shares.items()):
+        print('# %-8s %-9s %-6s: %5.1f %% of %d' % (*key, 100 * share, SEEDS))
     total = [hit for hits in held.values() for hit in hits]
-    share = sum(total) / len(total)
-    # With n trials of probability 0.95, four standard deviations around it.
-    slack = 4 * math.sqrt(0.95 * 0.05 / len(total))
-    check_between(share, 0.95 - slack - 0.005, 1.0, 'share of intervals that hold the truth')
-    for site, found in sums.items():
+    # With n trials of probability 0.95, four standard deviations around it; the numbers of a site hang together.
+    slack = 4 * math.sqrt(0.95 * 0.05 / (len(total) / len(NUMBERS)))
+    check_between(sum(total) / len(total), 0.95 - slack - 0.005, 1.0, 'share of intervals that hold the truth')
+    for key, found in sums.items():
         mean = sum(found) / len(found)
-        spread = sum(spreads[site]) / len(spreads[site])
-        wanted = truth[site]['alloc_bytes']
+        spread = sum(spreads[key]) / len(spreads[key])
+        wanted = truth_of(truth[key[0]], *key[1:])
         error = 5 * spread / math.sqrt(len(found)) + 1
-        check_between(mean, wanted - error, wanted + error, 'mean estimate of %s' % site)
+        check_between(mean, wanted - error, wanted + error, 'mean estimate of %s, %s %s' % key)
         if SOAK:
-            check_between(sum(held[site]) / len(held[site]), 0.93, 1.0 if site == 'huge' else 0.97,
-                          'coverage of %s' % site)
+            check_between(shares[key], 0.93, most(*key), 'coverage of %s, %s %s' % key)
 
 
 @case

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sample_sites: known numbers of blocks of known sizes from small to large, half of them freed, for the sampler to estimate. */
+/*
+ * sample_sites: known numbers of blocks of known sizes from small to large, half of them freed, for the sampler to
+ * estimate; the last site mixes sizes, equally many blocks of each.
+ */
 #include "truth.h"
 
 TRUTH(tiny);
@@ -7,6 +10,7 @@ TRUTH(small);
 TRUTH(medium);
 TRUTH(large);
 TRUTH(huge);
+TRUTH(mixed);
 
 #define SITE(name)                                     \
 	NOINLINE static void *name(size_t size)        \
@@ -29,6 +33,25 @@ SITE(medium)
 SITE(large)
 SITE(huge)
 
+NOINLINE static void *mixed(size_t size)
+{
+	return BORN(mixed, malloc(size), size);
+}
+
+/* Of each size, 32 to 1,024 bytes, every second block is freed. */
+static void mixed_many(int n)
+{
+	for (int i = 0; i < n; i++) {
+		size_t size = 32u << (i / 2 % 6);
+		void *p = mixed(size);
+
+		if (i % 2) {
+			DIED(mixed, size);
+			free(p);
+		}
+	}
+}
+
 int main(void)
 {
 	tiny_many(200000, 24);
@@ -36,6 +59,7 @@ int main(void)
 	medium_many(5000, 4000);
 	large_many(400, 50000);
 	huge_many(40, 600000);
+	mixed_many(48000);
 	truth_print("sample_sites", "main");
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_diff [SITES [PAGE]]: what a difference of two profiles of that many sites costs, step by step, and the pictures of
- * it; PAGE keeps the flame graph of the second one.  Stacks are 12 to 36 frames of 3,000 functions.
+ * it; PAGE keeps the flame graph of the second one.  Stacks are up to sixty frames of
+ * 3,000 functions, as in a tree that grows at random.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,9 +85,7 @@ static struct profile *make(size_t nsites, uint64_t extra)
 		p->symbols[p->nsymbols] = (struct prof_symbol){ l, 1 };
 	}
 	for (size_t i = 0; i < nsites; i++) {
-		uint32_t parent = p->nframes < 40
-		                          ? (uint32_t)p->nframes - 1
-		                          : (uint32_t)(p->nframes - 1 - draw(p->nframes / 2));
+		uint32_t parent = (uint32_t)draw(p->nframes);
 		struct prof_site *s = &p->sites[p->nsites++];
 
 		for (uint64_t k = 1 + draw(3); k && p->nframes < cap; k--) {

@@ -455,6 +455,29 @@ static void what_stays_does_not_hide_a_leak(void **state)
 	assert_true(one.width < two.width / 4);
 }
 
+/* What grew from A to B shrank by as much, and as surely, from B to A. */
+static void backwards_is_the_opposite(void **state)
+{
+	_cleanup_profile_ struct profile *a = sampled_profile(), *b = sampled_profile();
+	_cleanup_diff_ struct diff *d = make((struct profile *[]){ a, b }, 2);
+	struct group_sum first, last, fresh;
+
+	random_state = 4711;
+	first = last = sampled_sum(1000000, 0, 64);
+	fresh = sampled_sum(400000, 0, 64);
+	add_sum(&last, &fresh);
+	for (int blocks = 0; blocks < 2; blocks++) {
+		struct measure m = { MEASURE_INUSE, blocks };
+		struct diff_change up = diff_change(d, &first, &last, m, 1);
+		struct diff_change down = diff_change(d, &last, &first, m, 1);
+
+		assert_true(up.value > 0 && up.low < up.value && up.high > up.value);
+		assert_int_equal(down.value, -up.value);
+		assert_int_equal(down.low, -up.high);
+		assert_int_equal(down.high, -up.low);
+	}
+}
+
 /* ---- reports --------------------------------------------------------------------- */
 
 struct scene {
@@ -667,6 +690,7 @@ int main(void)
 		cmocka_unit_test(intervals_cover_the_truth),
 		cmocka_unit_test(chance_is_called_noise),
 		cmocka_unit_test(what_stays_does_not_hide_a_leak),
+		cmocka_unit_test(backwards_is_the_opposite),
 		cmocka_unit_test(reports_look_as_they_did),
 		cmocka_unit_test(text_fits_and_is_clean),
 		cmocka_unit_test(json_is_valid),

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walk-through of a slow leak: a snapshot after the warm-up, traffic, another one, and what grew in between."""
+import html
+import http.client
+import json
+import os
+import re
+import signal
+import xml.etree.ElementTree
+
+from harness import (SERVICE, Skip, case, check, check_between, check_equal, main, need_program)
+
+LEAK = ['session_buffer_new', 'session_open', 'handle_leak']
+CACHE = ['render_page', 'cache_page', 'handle_cache']
+MEGABYTE = 1 << 20
+
+
+def get(address, path, times=1):
+    for _ in range(times):
+        connection = http.client.HTTPConnection(address, timeout=30)
+        connection.request('GET', path)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        check_equal(answer.status, 200, path)
+
+
+def start(w, options=''):
+    process = w.start([SERVICE, '--port', '0'], env=w.tracked_environment(options))
+    line = process.stdout.readline()
+    check(line.startswith('listening on http://127.0.0.1:'), 'first line', repr(line))
+    return process, line.split('//')[1].strip()
+
+
+def warm_up(address):
+    get(address, '/')
+    for i in range(200):
+        get(address, '/cache?key=%d' % i)
+    get(address, '/burst')
+    get(address, '/leak', 2)
+
+
+def snapshot(w, process, name):
+    path = w.file(name)
+    run = w.seep('snap', '-o', path, w.ledger(process.pid))
+    check_equal(run.status, 0, 'seep snap %s' % run.describe())
+    return path
+
+
+def stop(w, process):
+    process.send_signal(signal.SIGTERM)
+    check_equal(w.finish(process).status, 0, 'status after SIGTERM')
+
+
+def leak_snapshots(w, leaks=8, options=''):
+    """Before and after `leaks` megabytes were lost."""
+    process, address = start(w, options)
+    warm_up(address)
+    before = snapshot(w, process, 'before.seep')
+    get(address, '/leak', leaks)
+    get(address, '/', 5)
+    after = snapshot(w, process, 'after.seep')
+    stop(w, process)
+    return before, after
+
+
+def diff_json(w, *arguments):
+    run = w.seep('diff', '--json', *arguments)
+    check_equal(run.status, 0, 'seep diff %s' % run.describe())
+    data = json.loads(run.stdout)
+    for entry in data.get('sites', []):
+        entry['functions'] = [data['frames'][i]['function'] for i in entry['stack']]
+    return data
+
+
+def has_leak(functions):
+    return all(name in functions for name in LEAK)
+
+
+def need_browser():
+    return need_program('chromium', 'chromium-browser', 'google-chrome')
+
+
+def page_after_scripts(w, browser, path, fragment=''):
+    """The document as the browser has it once its scripts have run."""
+    command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
+               '--user-data-dir=' + w.file('browser'), '--virtual-time-budget=20000', '--window-size=1200,700',
+               '--dump-dom', 'file://' + path + fragment]
+    run = w.bare(command, deadline=110)
+    if 'data-ready' not in run.stdout and not run.stdout.strip():
+        raise Skip('the browser shows no page here: %s' % run.stderr[-300:])
+    return run.stdout
+
+
+def text_of(page, element):
+    found = re.search(r'id="%s"[^>]*>(.*?)</' % element, page, re.S)
+    check(found, 'no', element, 'in the page')
+    return html.unescape(found.group(1))
+
+
+@case
+def the_leak_and_nothing_from_before(w):
+    before, after = leak_snapshots(w)
+    data = diff_json(w, before, after)
+    check(data['same_run'], 'one process')
+    check(data['elapsed_ns'] > 0, 'time between')
+    top = data['sites'][0]
+    check(has_leak(top['functions']), 'the first site', top['functions'])
+    check_equal((top['growth'], top['growth_blocks'], top['before'], top['change']),
+                (8 * MEGABYTE, 8, 2 * MEGABYTE, 'grew'), 'what it lost')
+    check_between(top['per_second'], 8 * MEGABYTE * 1e9 / data['elapsed_ns'] * 0.999,
+                  8 * MEGABYTE * 1e9 / data['elapsed_ns'] * 1.001, 'rate')
+    for site in data['sites']:
+        check(not set(CACHE) & set(site['functions']), 'the cache stayed', site['functions'])
+    functions = diff_json(w, '--by', 'function', before, after)['functions']
+    # of functions that call each other the one that did it comes first
+    check_equal((functions[0]['name'], functions[0]['self_growth']), ('session_buffer_new', 8 * MEGABYTE),
+                'the first function')
+    text = w.seep('diff', before, after)
+    check_equal(text.status, 0, 'text')
+    check('+8.00 MiB' in text.stdout and 'session.c' in text.stdout and 'render_page' not in text.stdout,
+          'text', text.stdout)
+
+
+@case
+def backwards_it_shrinks(w):
+    before, after = leak_snapshots(w, 3)
+    site = diff_json(w, after, before)['sites'][-1]
+    check(has_leak(site['functions']), site['functions'])
+    check_equal((site['growth'], site['change']), (-3 * MEGABYTE, 'shrank'), 'backwards')
+    check_equal(diff_json(w, before, before)['sites'], [], 'with itself')
+
+
+@case
+def a_running_process_against_its_base(w):
+    process, address = start(w)
+    warm_up(address)
+    before = snapshot(w, process, 'before.seep')
+    get(address, '/leak', 5)
+    site = diff_json(w, before, str(process.pid))['sites'][0]
+    check(has_leak(site['functions']), site['functions'])
+    check_equal(site['growth'], 5 * MEGABYTE, 'growth')
+    stop(w, process)
+
+
+@case
+def a_series_tells_the_leak_from_the_cache(w):
+    process, address = start(w)
+    get(address, '/')
+    paths = []
+    for i in range(5):
+        paths.append(snapshot(w, process, 's%d.seep' % i))
+        get(address, '/leak', 2)
+        for k in range(90 if i < 2 else 0):
+            get(address, '/cache?key=%d-%d' % (i, k))
+    stop(w, process)
+    # given in another order, they are put into that of their time
+    data = diff_json(w, '--series', *reversed(paths))
+    leak = next(s for s in data['sites'] if has_leak(s['functions']))
+    cache = next(s for s in data['sites'] if 'render_page' in s['functions'])
+    check_equal((leak['steps_grown'], [v // MEGABYTE for v in leak['course']]), (4, [0, 2, 4, 6, 8]), 'the leak')
+    check_equal((cache['steps_grown'], cache['course'][-1]), (2, cache['course'][2]), 'the cache')
+    text = w.seep('diff', '--series', *paths)
+    check('grows in every step' in text.stdout and '▁' in text.stdout, text.stdout)
+    check_equal(w.seep('diff', *paths).status, 2, 'many profiles without --series')
+    check_equal(w.seep('diff', paths[0]).status, 2, 'one profile')
+
+
+@case
+def sampled_noise_is_left_out(w):
+    before, after = leak_snapshots(w, 30, 'sample=65536')
+    data = diff_json(w, before, after)
+    top = data['sites'][0]
+    check(has_leak(top['functions']), top['functions'])
+    check(not top['noise'], 'the leak is no noise')
+    check_between(30 * MEGABYTE, top['growth_low'] - MEGABYTE, top['growth_high'] + MEGABYTE, 'interval')
+    for site in data['sites']:
+        check(not site['noise'], 'noise is left out')
+
+
+@case
+def the_call_graph_shows_the_leak(w):
+    before, after = leak_snapshots(w)
+    path = w.file('leak.dot')
+    run = w.seep('diff', '--dot', path, before, after)
+    check_equal(run.status, 0, run.describe())
+    with open(path) as f:
+        dot = f.read()
+    check(all(name in dot for name in LEAK), 'the leak is in it', dot)
+    check('render_page' not in dot, 'the cache is not', dot)
+    check(re.search(r'session_buffer_new\\n\+8\.00 MiB \(\d+\.\d %\)', dot), 'its numbers', dot)
+    check_equal(w.seep('report', '--dot', path, after).status, 0, 'a report has one too')
+    with open(path) as f:
+        check('render_page' in f.read(), 'with the cache')
+
+
+@case
+def graphviz_draws_the_call_graph(w):
+    dot = need_program('dot')
+    before, after = leak_snapshots(w, 3)
+    graph, svg = w.file('g.dot'), w.file('g.svg')
+    run = w.seep('diff', '--dot', graph, '--svg', svg, before, after)
+    check_equal(run.status, 0, run.describe())
+    plain = w.bare([dot, '-Tplain', graph])
+    check_equal((plain.status, plain.stderr), (0, ''), 'dot -Tplain')
+    check(re.search(r'^edge N\d+ N\d+', plain.stdout, re.M), plain.stdout)
+    names = [t.text for t in xml.etree.ElementTree.parse(svg).iter('{http://www.w3.org/2000/svg}text')]
+    check('session_buffer_new' in names, names)
+
+
+@case
+def without_graphviz_it_says_so(w):
+    before, after = leak_snapshots(w, 1)
+    env = dict(os.environ, PATH=w.path)
+    run = w.seep('diff', '--svg', w.file('g.svg'), before, after, env=env)
+    check_equal(run.status, 2, 'status')
+    check('Graphviz' in run.stderr and '--dot' in run.stderr, run.stderr)
+
+
+@case
+def a_flame_graph_is_one_file(w):
+    before, after = leak_snapshots(w, 3)
+    page, picture = w.file('f.html'), w.file('f.svg')
+    check_equal(w.seep('diff', '--flame', page, before, after).status, 0, 'page')
+    check_equal(w.seep('report', '--flame', picture, after).status, 0, 'picture')
+    with open(page, encoding='utf-8') as f:
+        text = f.read()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    check_equal(sum(data['bytes']) - sum(data['bytesBefore']), 3 * MEGABYTE, 'bytes in the page')
+    check('://' not in text.replace(data['title'], '').split('</script>', 1)[1], 'nothing from outside')
+    titles = [t.text for t in xml.etree.ElementTree.parse(picture).iter('{http://www.w3.org/2000/svg}title')]
+    check(any(t.startswith('session_buffer_new\n5.00 MiB') for t in titles), titles)
+
+
+@case
+def a_browser_opens_the_flame_graph(w):
+    browser = need_browser()
+    before, after = leak_snapshots(w, 3)
+    path = w.file('f.html')
+    check_equal(w.seep('diff', '--flame', path, before, after).status, 0, 'page')
+    page = page_after_scripts(w, browser, path, '#search=session_buffer')
+    check('data-ready' in page, 'its script ran to the end', page[-500:])
+    check('+3.00 MiB' in text_of(page, 'what'), text_of(page, 'what'))
+    check_equal(text_of(page, 'found'), '1 box, 100.0 % of all', 'what a search finds')
+
+
+@case
+def a_browser_opens_a_large_one(w):
+    """100,000 boxes: seconds to open and to search, as the page itself measures them."""
+    browser = need_browser()
+    path = w.file('large.html')
+    before, after = leak_snapshots(w, 1)
+    check_equal(w.seep('report', '--flame', path, after).status, 0, 'page')
+    with open(path, encoding='utf-8') as f:
+        text = f.read()
+    head, data, tail = re.match(r'(.*id="data">)(.*?)(</script>.*)', text, re.S).groups()
+    data = json.loads(data)
+    n, names = 100000, 3000
+    data['strings'] = [''] + ['function_%d' % i for i in range(names)]
+    data['locations'] = [v for i in range(names) for v in (i + 1, 0, 0, 0, 0)]
+    data['addresses'] = {}
+    data['parent'] = [0] + [(i * 7919) % max(1, i - i // 3) for i in range(1, n)]
+    data['location'] = [-1] + [(i * 31) % names for i in range(1, n)]
+    data['bytes'] = [0] + [1 + i * 13 % 4096 for i in range(1, n)]
+    data['blocks'] = [0] + [1] * (n - 1)
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(head + json.dumps(data) + tail)
+    page = page_after_scripts(w, browser, path, '#search=function_77')
+    ready = int(re.search(r'data-ready="(\d+)"', page).group(1))
+    searched = int(re.search(r'data-searched="(\d+)"', page).group(1))
+    print('# opened in %d ms, searched in %d ms' % (ready, searched))
+    check(ready < 5000 and searched < 500, 'opened in', ready, 'ms, searched in', searched, 'ms')
+    check(re.match(r'[\d,]+ boxes', text_of(page, 'found')), text_of(page, 'found'))
+
+
+main()

@@ -292,6 +292,7 @@ static int suppress(struct run *run, bool ignored)
 	if (!n)
 		return 0;
 	/* Back to the end of phase 1, with the suppressed ones as walls. */
+	mark_forget_chase(run->mark);
 	for (uint32_t i = 0; i < run->nlost; i++) {
 		struct block *b = &run->blocks[run->lost[i]];
 		struct spot s;

@@ -76,6 +76,7 @@ struct reach_options {
 	bool unaligned;          /* look at every byte offset, not only at words */
 	uint64_t pointer_mask; /* applied to a word before it is looked at (top-byte tags, low bits); 0: none */
 	unsigned int threads; /* 0: as many as there are processors */
+	size_t chase_after; /* reads of single blocks after which pointers are tabled; 0: as it is worth */
 	/*
 	 * Asked about every block that is lost or possibly lost, from one thread, in ascending
 	 * order: true puts it (and what it alone holds) among the suppressed.  NULL: none.

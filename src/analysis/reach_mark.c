@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "analysis/reach_chase.h"
 #include "proc/image.h"
 
 #define MAX_WORKERS 8
@@ -34,6 +35,7 @@
 #define RING 32
 #define STACK 256
 #define DEFER 8192
+#define TRAIL 32
 #define HELP_AT 4 /* pending segments and tasks that are worth waking a helper */
 
 struct worker {
@@ -54,6 +56,11 @@ struct worker {
 		uint8_t word, bit;
 	} stack[STACK]; /* reached, and in the window */
 	unsigned int nstack;
+	uint32_t trail[TRAIL]; /* positions of blocks that a chase led to; more[] when it is full */
+	unsigned int trail_head, trail_n;
+	uint32_t *more;
+	size_t nmore, more_cap;
+	size_t lonely;      /* reads for one block, far from the one before */
 	uint64_t *deferred; /* interior pointers whose heuristics are to be looked at */
 	size_t ndeferred;
 	uint32_t *hits;
@@ -87,6 +94,10 @@ struct mark {
 	uint32_t waiting;  /* the caller waits; atomic */
 	unsigned int busy; /* helpers at work */
 	bool stop, failed;
+	struct chase chase; /* next NULL: none */
+	size_t lonely_most; /* lonely reads of a worker that make a chase worthwhile */
+	bool want_chase;    /* atomic */
+	uint64_t chase_memory;
 	uint32_t *hits;
 	size_t nhits;
 	struct worker workers[MAX_WORKERS];
@@ -160,11 +171,75 @@ static void push_pieces(struct mark *m, uint64_t start, uint64_t end)
 
 /* ---- a pointer ------------------------------------------------------------------------------- */
 
+static void trail_add(struct worker *w, uint32_t position)
+{
+	if (w->trail_n < TRAIL) {
+		__builtin_prefetch(&w->mark->ix->lines[position / LINE_BITS], 1);
+		w->trail[(w->trail_head + w->trail_n++) % TRAIL] = position;
+		return;
+	}
+	if (w->nmore == w->more_cap) {
+		size_t cap = w->more_cap ? w->more_cap * 2 : 1024;
+		void *p = reallocarray(w->more, cap, sizeof(*w->more));
+
+		if (!p) {
+			w->failed = true;
+			return;
+		}
+		w->more = p;
+		w->more_cap = cap;
+	}
+	w->more[w->nmore++] = position;
+}
+
+/* A block whose pointers are known from the chase's table need not be read.  false: it must be. */
+static bool follow(struct worker *w, struct line *l, unsigned int word, uint64_t bit)
+{
+	const struct chase *c = &w->mark->chase;
+	uint32_t b = line_block(l, word, (unsigned int)__builtin_ctzll(bit)), next = c->next[b];
+
+	if (next == CHASE_READ)
+		return false;
+	l->scanned[word] |= bit;
+	w->scanned += block_length(&w->mark->blocks[b]);
+	if (next & CHASE_MORE) {
+		const uint32_t *more = &c->more[next & ~CHASE_MORE];
+
+		for (uint32_t i = 0; i < more[0]; i++)
+			trail_add(w, more[1 + i]);
+	} else if (next != CHASE_NONE) {
+		trail_add(w, next - CHASE_FIRST);
+	}
+	return true;
+}
+
+static void trail_pop(struct worker *w)
+{
+	const struct mark *m = w->mark;
+	struct spot s = { 0 };
+	uint32_t at;
+
+	if (!w->trail_n)
+		trail_add(w, w->more[--w->nmore]);
+	at = w->trail[w->trail_head];
+	w->trail_head = (w->trail_head + 1) % TRAIL;
+	w->trail_n--;
+	s.line = &m->ix->lines[at / LINE_BITS];
+	s.word = at / 64 % 2;
+	s.bit = UINT64_C(1) << at % 64;
+	if (spot_reached(&s) || !spot_reach(&s) || follow(w, s.line, s.word, s.bit))
+		return;
+	at = line_block(s.line, s.word, at % 64);
+	set_pending(w->mark, index_segment(m->ix, block_address(&m->blocks[at]) >> SEGMENT_SHIFT));
+}
+
 static void reach(struct worker *w, const struct spot *s)
 {
 	struct mark *m = w->mark;
 
 	if (spot_reached(s) || !spot_reach(s))
+		return;
+	if (m->chase.next && follow(w, s->line, s->word, s->bit))
 		return;
 	if (s->segment == w->segment && w->nstack < STACK) {
 		unsigned int bit = (unsigned int)__builtin_ctzll(s->bit);
@@ -385,10 +460,12 @@ static void drain_stack(struct worker *w)
 
 static void drain(struct worker *w)
 {
-	while (w->nstack || w->ring_n) {
+	while (w->nstack || w->ring_n || w->trail_n || w->nmore) {
 		drain_stack(w);
 		if (w->ring_n)
 			ring_pop(w);
+		while (w->trail_n || w->nmore)
+			trail_pop(w);
 	}
 }
 
@@ -436,6 +513,8 @@ static void show(struct worker *w, struct segment *s, uint32_t i, unsigned int w
 		bool on = a >= r->start && a < r->end + reach;
 		bool back = a < r->start && end + reach > r->start;
 
+		if (!on && !back && ++w->lonely == m->lonely_most)
+			__atomic_store_n(&w->mark->want_chase, true, __ATOMIC_SEQ_CST);
 		w->ahead = !on && !back ? 0 : w->ahead ? w->ahead * 2 : READ_MIN;
 		if (w->ahead > WINDOW / 2)
 			w->ahead = WINDOW / 2;
@@ -466,6 +545,10 @@ static void do_segment(struct worker *w, struct segment *s)
 				uint32_t b =
 					line_block(l, word, (unsigned int)__builtin_ctzll(pend));
 
+				if (m->chase.next && follow(w, l, word, pend & -pend)) {
+					drain(w);
+					continue;
+				}
 				show(w, s, i, word, b);
 				l->scanned[word] |= pend & -pend;
 				scan_block(w, b);
@@ -550,7 +633,8 @@ static bool work_once(struct worker *w)
 
 static bool worth_helping(const struct mark *m)
 {
-	return m->ntasks + __atomic_load_n(&m->npending, __ATOMIC_SEQ_CST) >= HELP_AT;
+	return m->ntasks + __atomic_load_n(&m->npending, __ATOMIC_SEQ_CST) >= HELP_AT &&
+	       !__atomic_load_n(&m->want_chase, __ATOMIC_SEQ_CST);
 }
 
 static void *helper(void *arg)
@@ -588,6 +672,20 @@ static void start_helpers(struct mark *m)
 	m->nworkers = m->nthreads + 1;
 }
 
+/* With the lock, and no helper at work: they stay idle from here on, what is left is a matter of memory's latency. */
+static void begin_chase(struct mark *m)
+{
+	struct worker *w = &m->workers[0];
+	const struct chase_rules rules = { m->mask, m->unaligned };
+
+	pthread_mutex_unlock(&m->lock);
+	if (chase_init(&m->chase, m->ix, &w->reader, &rules) == -ENOMEM)
+		m->failed = true;
+	m->chase_memory = chase_memory(&m->chase, m->ix);
+	m->lonely_most = 0; /* once is enough */
+	pthread_mutex_lock(&m->lock);
+}
+
 int mark_run(struct mark *m)
 {
 	struct worker *w = &m->workers[0];
@@ -596,6 +694,13 @@ int mark_run(struct mark *m)
 	drain(w);
 	pthread_mutex_lock(&m->lock);
 	for (;;) {
+		if (__atomic_load_n(&m->want_chase, __ATOMIC_SEQ_CST) && m->lonely_most) {
+			if (!m->busy)
+				begin_chase(m);
+			else
+				pthread_cond_wait(&m->done, &m->lock);
+			continue;
+		}
 		if (work_once(w))
 			continue;
 		__atomic_store_n(&m->waiting, 1, __ATOMIC_SEQ_CST);
@@ -683,9 +788,21 @@ struct mark_sums mark_sums(const struct mark *m)
 		s.unreadable += w->unreadable;
 		s.swapped += w->reader.swapped;
 		s.memory += w->reader.cap + w->probe.cap + DEFER * sizeof(*w->deferred) +
-		            w->hits_cap * sizeof(*w->hits);
+		            w->hits_cap * sizeof(*w->hits) + w->more_cap * sizeof(*w->more);
 	}
+	s.memory += m->chase_memory;
 	return s;
+}
+
+/* A lonely read costs about what 100 blocks or 20 KB of a sweep cost. */
+static size_t chase_worth(const struct index *ix)
+{
+	return 4096 + ix->nblocks / 128 + (size_t)(ix->bytes >> 14);
+}
+
+void mark_forget_chase(struct mark *m)
+{
+	chase_release(&m->chase);
 }
 
 struct mark *mark_new(const struct image *img, struct index *ix, struct block *blocks,
@@ -706,6 +823,7 @@ struct mark *mark_new(const struct image *img, struct index *ix, struct block *b
 	m->heuristics = opts->heuristics;
 	m->interior = opts->interior_reachable;
 	m->unaligned = opts->unaligned;
+	m->lonely_most = opts->chase_after ? opts->chase_after : chase_worth(ix);
 	m->npending_words = ix->nsegments / 64 + 1;
 	m->pending = calloc(m->npending_words, sizeof(*m->pending));
 	m->claimed = calloc(m->npending_words, sizeof(*m->claimed));
@@ -746,10 +864,12 @@ void mark_free(struct mark *m)
 		reader_release(&m->workers[i].probe);
 		free(m->workers[i].deferred);
 		free(m->workers[i].hits);
+		free(m->workers[i].more);
 	}
 	pthread_cond_destroy(&m->help);
 	pthread_cond_destroy(&m->done);
 	pthread_mutex_destroy(&m->lock);
+	chase_release(&m->chase);
 	free(m->pending);
 	free(m->claimed);
 	free(m->tasks);

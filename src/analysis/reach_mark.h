@@ -40,6 +40,9 @@ int mark_run(struct mark *m);                         /* 0 or -ENOMEM */
  */
 uint32_t *mark_hits(struct mark *m, size_t *ret_n);
 
+/* Before blocks that are reached are taken back. */
+void mark_forget_chase(struct mark *m);
+
 struct mark_sums {
 	uint64_t scanned, unreadable, swapped, memory;
 };

@@ -120,6 +120,13 @@ const struct suppress_rule *const *suppressions_rules(const struct suppressions 
 	return s->shown;
 }
 
+void suppressions_clear_counts(struct suppressions *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		s->entries[i]->shown.blocks = s->entries[i]->shown.bytes =
+			s->entries[i]->shown.matches = 0;
+}
+
 size_t suppressions_skipped(const struct suppressions *s)
 {
 	return s->skipped;

@@ -64,6 +64,8 @@ struct suppress_rule *suppressions_match(const struct suppressions *s, enum reac
                                          const struct suppress_frame *frames, size_t n);
 bool suppressions_empty(const struct suppressions *s);
 const struct suppress_rule *const *suppressions_rules(const struct suppressions *s, size_t *ret_n);
+/* Back to rules that have matched nothing, for another check with the same ones. */
+void suppressions_clear_counts(struct suppressions *s);
 size_t suppressions_skipped(const struct suppressions *s); /* rules for other tools and error kinds */
 
 /*

@@ -5,6 +5,8 @@
  *
  *     operand → image → check → report
  *
+ * A running process is looked at twice when the first look finds something lost.
+ *
  * With --watch this is done again and again, and only what stayed lost from one check to the
  * next is reported: while a program runs, a pointer may be on its way from one place to another.
  */
@@ -28,6 +30,8 @@
 #include "cli/target.h"
 #include "proc/image.h"
 #include "profile/profile.h"
+
+#define CONFIRM_MS 20 /* between the two checks of a running process */
 
 struct command {
 	struct check_cli cli;
@@ -176,6 +180,7 @@ static struct seep_error *check_once(const struct command *c, const struct check
 		return err;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	in.opts.persisted = persisted;
+	suppressions_clear_counts(c->cli.suppressions);
 	err = check_make(in.img, &in.opts, ret_check);
 	if (!err)
 		(*ret_check)->coverage.ns_image = (uint64_t)ts.tv_sec * 1000000000u +
@@ -349,10 +354,29 @@ static int watch(const struct command *c)
 
 /* ---- the command ----------------------------------------------------------------------- */
 
+/*
+ * A running program moves pointers about, and so does malloc: what is lost at this very moment need not be.  Only what
+ * still is lost a moment later is reported; what is in a core, or not running, does not change.
+ */
+static struct seep_error *check_twice(const struct command *c, struct check **ret_check)
+{
+	const struct timespec moment = { .tv_nsec = CONFIRM_MS * 1000000L };
+	_cleanup_check_ struct check *first = NULL;
+	struct seep_error *err = check_once(c, NULL, &first);
+
+	if (!err && !c->core && first->lost.n) {
+		nanosleep(&moment, NULL);
+		return check_once(c, &first->lost, ret_check);
+	}
+	if (!err)
+		*ret_check = TAKE(first);
+	return err;
+}
+
 static int once(const struct command *c)
 {
 	_cleanup_check_ struct check *check = NULL;
-	struct seep_error *err = check_once(c, NULL, &check);
+	struct seep_error *err = check_twice(c, &check);
 
 	if (!err)
 		err = check_cli_show(&c->cli, check, STDOUT_FILENO);

@@ -148,7 +148,7 @@ void check_summary(struct emit *e, const struct check *c, const struct check_rep
 	total(e, "known", c->known.blocks ? "in the baseline" : NULL, EMIT_PLAIN, &c->known,
 	      " (known, and of those above)");
 	total(e, "unconfirmed", c->unconfirmed.blocks ? "not confirmed" : NULL, EMIT_PLAIN,
-	      &c->unconfirmed, " (lost for the first time)");
+	      &c->unconfirmed, " (seen lost once)");
 	emit_blank(e);
 	if (!lost)
 		emit_text(e, EMIT_BOLD, 0, "No leaks were found.");

@@ -33,6 +33,7 @@ struct box {
 
 struct arrow {
 	uint32_t from, to; /* functions */
+	uint32_t rank;     /* the caller's box */
 	int64_t weight;
 	size_t stamp;
 	bool residual, inlined, dropped;
@@ -170,7 +171,7 @@ static struct arrow *get_arrow(struct graph *g, uint32_t from, uint32_t to)
 	}
 	if (idmap_add(&g->map, hash, (uint32_t)g->narrows) < 0)
 		return NULL;
-	g->arrows[g->narrows] = (struct arrow){ .from = from, .to = to };
+	g->arrows[g->narrows] = (struct arrow){ .from = from, .to = to, .inlined = true };
 	return &g->arrows[g->narrows++];
 }
 
@@ -197,7 +198,7 @@ static int add_arrows(struct graph *g, size_t leaf)
 				if (__builtin_add_overflow(a->weight, weight, &a->weight))
 					a->weight = weight < 0 ? -INT64_MAX : INT64_MAX;
 				a->residual |= residual;
-				a->inlined |= inlined && !residual;
+				a->inlined &= inlined && !residual;
 			}
 		}
 		callee = f;
@@ -207,11 +208,28 @@ static int add_arrows(struct graph *g, size_t leaf)
 	return 0;
 }
 
+static int by_caller_and_weight(const void *a, const void *b)
+{
+	const struct arrow *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	if (size_of(x->weight) != size_of(y->weight))
+		return size_of(x->weight) > size_of(y->weight) ? -1 : 1;
+	return x->to < y->to ? -1 : x->to > y->to;
+}
+
 static int make_arrows(struct graph *g)
 {
 	for (size_t i = 1; i < g->pic.pairs.n; i++)
 		if (!picture_pair_empty(&g->pic.pairs.items[i]) && add_arrows(g, i) < 0)
 			return -1;
+	if (!g->narrows)
+		return 0;
+	/* callers in the order of their boxes; the index of the arrows is of no use from here on */
+	for (size_t i = 0; i < g->narrows; i++)
+		g->arrows[i].rank = g->boxes[g->arrows[i].from].number;
+	qsort(g->arrows, g->narrows, sizeof(*g->arrows), by_caller_and_weight);
 	for (size_t i = 0; i < g->narrows; i++) {
 		struct arrow *a = &g->arrows[i];
 
@@ -221,46 +239,64 @@ static int make_arrows(struct graph *g)
 	return 0;
 }
 
+struct search {
+	size_t *first; /* by box number: its first arrow; one more ends the last */
+	uint32_t *queue;
+	bool *seen;
+};
+
 /* Is there a way from a->from to a->to without a itself? */
-static bool has_detour(const struct graph *g, const struct arrow *a, uint32_t *queue, bool *seen)
+static bool has_detour(const struct graph *g, const struct arrow *a, const struct search *s)
 {
 	size_t n = 0;
 
-	memset(seen, 0, (g->nchosen + 1) * sizeof(*seen));
-	queue[n++] = a->from;
-	seen[g->boxes[a->from].number] = true;
+	memset(s->seen, 0, (g->nchosen + 1) * sizeof(*s->seen));
+	s->queue[n++] = g->boxes[a->from].number;
+	s->seen[s->queue[0]] = true;
 	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < g->narrows; k++) {
+		for (size_t k = s->first[s->queue[i]]; k < s->first[s->queue[i] + 1]; k++) {
 			const struct arrow *b = &g->arrows[k];
+			uint32_t to = g->boxes[b->to].number;
 
-			if (b == a || b->dropped || b->from != queue[i])
+			if (b == a || b->dropped)
 				continue;
 			if (b->to == a->to)
 				return true;
-			if (seen[g->boxes[b->to].number])
-				continue;
-			seen[g->boxes[b->to].number] = true;
-			queue[n++] = b->to;
+			if (!s->seen[to])
+				s->queue[n++] = to;
+			s->seen[to] = true;
 		}
 	}
 	return false;
 }
 
+static void drop_detours(struct graph *g, const struct search *s)
+{
+	for (size_t i = 0; i < g->narrows; i++)
+		s->first[g->boxes[g->arrows[i].from].number + 1]++;
+	for (size_t i = 0; i <= g->nchosen; i++)
+		s->first[i + 1] += s->first[i];
+	for (size_t i = 0; i < g->narrows; i++)
+		if (!g->arrows[i].dropped && g->arrows[i].residual && has_detour(g, &g->arrows[i], s))
+			g->arrows[i].dropped = true;
+}
+
 /* A dotted arrow beside a way that is drawn tells nothing; pictures of big programs are full of them. */
 static int drop_redundant(struct graph *g)
 {
-	_cleanup_free_ uint32_t *queue = calloc(g->nchosen + 1, sizeof(*queue));
-	_cleanup_free_ bool *seen = calloc(g->nchosen + 1, sizeof(*seen));
+	struct search s = {
+		.first = calloc(g->nchosen + 3, sizeof(*s.first)),
+		.queue = calloc(g->nchosen + 1, sizeof(*s.queue)),
+		.seen = calloc(g->nchosen + 1, sizeof(*s.seen)),
+	};
+	int r = s.first && s.queue && s.seen ? 0 : -1;
 
-	if (!queue || !seen)
-		return -1;
-	if (g->nchosen > REDUNDANT_MAX)
-		return 0;
-	for (size_t i = 0; i < g->narrows; i++)
-		if (!g->arrows[i].dropped && g->arrows[i].residual &&
-		    has_detour(g, &g->arrows[i], queue, seen))
-			g->arrows[i].dropped = true;
-	return 0;
+	if (!r && g->nchosen <= REDUNDANT_MAX)
+		drop_detours(g, &s);
+	free(s.first);
+	free(s.queue);
+	free(s.seen);
+	return r;
 }
 
 /* ---- text -------------------------------------------------------------------- */

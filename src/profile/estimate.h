@@ -6,8 +6,10 @@
  * into an interval that covers the truth in 93 to 97 % of all runs, also for
  * sites with only a few samples, where the usual "± two standard errors" covers
  * 80 to 90 %.  docs/SAMPLING.md has the mathematics, the measurements and the
- * limits: bytes from about three expected samples on; blocks likewise where a
- * site's blocks are of one size, and too narrow where sizes are mixed widely.
+ * limits: bytes from about three expected samples on; blocks from three expected
+ * samples on of the sizes that most of the blocks are of, which is the same where a
+ * site's blocks have one size.  Blocks of mixed sizes need v->max_weight; without it
+ * (0) the interval is the one for a single size and too narrow for mixed ones.
  *
  * `samples` is the number of records behind the value, `period` the sampling
  * period in bytes (0: every block is recorded).  An exact value gives the

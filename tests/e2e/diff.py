@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The walk-through of a slow leak: a snapshot after the warm-up, traffic, another one, and what grew in between."""
-import html
 import http.client
 import json
 import os
@@ -8,7 +7,8 @@ import re
 import signal
 import xml.etree.ElementTree
 
-from harness import (SERVICE, Skip, case, check, check_between, check_equal, main, need_program)
+from browser import Browser
+from harness import (SERVICE, Failure, case, check, check_between, check_equal, main, need_program)
 
 LEAK = ['session_buffer_new', 'session_open', 'handle_leak']
 CACHE = ['render_page', 'cache_page', 'handle_cache']
@@ -77,25 +77,41 @@ def has_leak(functions):
     return all(name in functions for name in LEAK)
 
 
-def need_browser():
-    return need_program('chromium', 'chromium-browser', 'google-chrome')
+def page_parts(path):
+    with open(path, encoding='utf-8') as f:
+        found = re.match(r'(.*id="data">)(.*?)(</script>.*)', f.read(), re.S)
+    check(found, 'no data in', path)
+    return found.groups()
 
 
-def page_after_scripts(w, browser, path, fragment=''):
-    """The document as the browser has it once its scripts have run."""
-    command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
-               '--user-data-dir=' + w.file('browser'), '--virtual-time-budget=20000', '--window-size=1200,700',
-               '--dump-dom', 'file://' + path + fragment]
-    run = w.bare(command, deadline=110)
-    if 'data-ready' not in run.stdout and not run.stdout.strip():
-        raise Skip('the browser shows no page here: %s' % run.stderr[-300:])
-    return run.stdout
+def page_data(path):
+    return json.loads(page_parts(path)[1])
 
 
-def text_of(page, element):
-    found = re.search(r'id="%s"[^>]*>(.*?)</' % element, page, re.S)
-    check(found, 'no', element, 'in the page')
-    return html.unescape(found.group(1))
+def depth_of(data, function):
+    """Of the first box with that name; the root has 0."""
+    for i, location in enumerate(data['location']):
+        if location >= 0 and data['strings'][data['locations'][5 * location]] == function:
+            depth = 0
+            while i:
+                i, depth = data['parent'][i], depth + 1
+            return depth
+    raise Failure('no box is called %s' % function)
+
+
+def make_large(path, boxes, functions):
+    """Other data into a page: a tree that grew at random."""
+    head, data, tail = page_parts(path)
+    data = json.loads(data)
+    data['strings'] = [''] + ['function_%d' % i for i in range(functions)]
+    data['locations'] = [v for i in range(functions) for v in (i + 1, 0, 0, 0, 0)]
+    data['addresses'] = {}
+    data['parent'] = [0] + [(i * 2654435761 % 4294967296) * i >> 32 for i in range(1, boxes)]
+    data['location'] = [-1] + [(i * 31) % functions for i in range(1, boxes)]
+    data['bytes'] = [0] + [1 + i * 13 % 4096 for i in range(1, boxes)]
+    data['blocks'] = [0] + [1] * (boxes - 1)
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(head + json.dumps(data) + tail)
 
 
 @case
@@ -223,54 +239,110 @@ def a_flame_graph_is_one_file(w):
     page, picture = w.file('f.html'), w.file('f.svg')
     check_equal(w.seep('diff', '--flame', page, before, after).status, 0, 'page')
     check_equal(w.seep('report', '--flame', picture, after).status, 0, 'picture')
-    with open(page, encoding='utf-8') as f:
-        text = f.read()
-    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    data = page_data(page)
     check_equal(sum(data['bytes']) - sum(data['bytesBefore']), 3 * MEGABYTE, 'bytes in the page')
-    check('://' not in text.replace(data['title'], '').split('</script>', 1)[1], 'nothing from outside')
+    head, _, tail = page_parts(page)
+    check('://' not in head + tail, 'nothing from outside')
     titles = [t.text for t in xml.etree.ElementTree.parse(picture).iter('{http://www.w3.org/2000/svg}title')]
     check(any(t.startswith('session_buffer_new\n5.00 MiB') for t in titles), titles)
 
 
+def row(browser, depth):
+    """The middle of a row of boxes, callers first, in the window."""
+    top = browser.run("document.getElementById('canvas').getBoundingClientRect().top")
+    return top + 2 + depth * 20 + 10
+
+
 @case
-def a_browser_opens_the_flame_graph(w):
-    browser = need_browser()
+def the_flame_graph_in_a_browser(w):
     before, after = leak_snapshots(w, 3)
     path = w.file('f.html')
-    check_equal(w.seep('diff', '--flame', path, before, after).status, 0, 'page')
-    page = page_after_scripts(w, browser, path, '#search=session_buffer')
-    check('data-ready' in page, 'its script ran to the end', page[-500:])
-    check('+3.00 MiB' in text_of(page, 'what'), text_of(page, 'what'))
-    check_equal(text_of(page, 'found'), '1 box, 100.0 % of all', 'what a search finds')
+    check_equal(w.seep('report', '--flame', path, after).status, 0, 'page')
+    with Browser(w) as browser:
+        browser.open(path)
+        browser.wait('document.body.dataset.ready')
+        check('In use: ' in browser.text('what'), browser.text('what'))
+        # a search, and its share
+        browser.press('/')
+        browser.type('session_buffer')
+        browser.wait("document.getElementById('found').textContent")
+        data = page_data(path)
+        share = 100 * 5 * MEGABYTE / sum(data['bytes'])
+        check_equal(browser.text('found'), '1 box, %.1f %% of all' % share, 'what a search finds')
+        browser.press('Escape')
+        check_equal(browser.text('found'), '', 'after Escape')
+        # zoom with the mouse: root, then the threads' start, then the functions down to the leak
+        depth = depth_of(data, 'handle_leak')
+        browser.click(40, row(browser, depth))
+        check(browser.text('status').startswith('handle_leak'), browser.text('status'))
+        browser.wait("!document.getElementById('out').disabled")
+        check(browser.run("document.getElementById('tip').innerText").startswith('handle_leak'), 'tooltip')
+        # and with the keyboard
+        browser.press('ArrowDown')
+        check(browser.text('status').startswith('session_open'), browser.text('status'))
+        browser.press('ArrowUp')
+        browser.press('Enter')
+        browser.press('Backspace')
+        check(browser.text('status').startswith('serve'), browser.text('status'))
+        browser.press('Escape')
+        browser.wait("document.getElementById('out').disabled")
+        check_equal(browser.errors, [], 'exceptions')
 
 
 @case
-def a_browser_opens_a_large_one(w):
-    """100,000 boxes: seconds to open and to search, as the page itself measures them."""
-    browser = need_browser()
-    path = w.file('large.html')
+def a_difference_in_a_browser(w):
+    before, after = leak_snapshots(w, 3)
+    path = w.file('f.html')
+    check_equal(w.seep('diff', '--flame', path, '--colorblind', before, after).status, 0, 'page')
+    with Browser(w) as browser:
+        browser.open(path, '#search=session_buffer')
+        browser.wait('document.body.dataset.ready')
+        check('In use, change: +3.00 MiB' in browser.text('what'), browser.text('what'))
+        check_equal(browser.text('found'), '1 box, 100.0 % of all', 'of the change')
+        check(browser.run("document.getElementById('palette').checked"), 'the palette that was asked for')
+        browser.run("document.getElementById('mode').value = 'after';"
+                    "document.getElementById('mode').dispatchEvent(new Event('change'))")
+        share = 100 * 5 * MEGABYTE / sum(page_data(path)['bytes'])
+        check_equal(browser.text('found'), '1 box, %.1f %% of all' % share, 'of what there is after')
+        for shape in ('flame', 'icicle'):
+            browser.run("document.getElementById('shape').value = '%s';"
+                        "document.getElementById('shape').dispatchEvent(new Event('change'))" % shape)
+        browser.dark()
+        check_equal(browser.errors, [], 'exceptions')
+
+
+@case
+def a_large_flame_graph_in_a_browser(w):
+    """100,000 boxes: opened, searched and drawn as the page itself measures it."""
     before, after = leak_snapshots(w, 1)
+    path = w.file('large.html')
     check_equal(w.seep('report', '--flame', path, after).status, 0, 'page')
-    with open(path, encoding='utf-8') as f:
-        text = f.read()
-    head, data, tail = re.match(r'(.*id="data">)(.*?)(</script>.*)', text, re.S).groups()
-    data = json.loads(data)
-    n, names = 100000, 3000
-    data['strings'] = [''] + ['function_%d' % i for i in range(names)]
-    data['locations'] = [v for i in range(names) for v in (i + 1, 0, 0, 0, 0)]
-    data['addresses'] = {}
-    data['parent'] = [0] + [(i * 7919) % max(1, i - i // 3) for i in range(1, n)]
-    data['location'] = [-1] + [(i * 31) % names for i in range(1, n)]
-    data['bytes'] = [0] + [1 + i * 13 % 4096 for i in range(1, n)]
-    data['blocks'] = [0] + [1] * (n - 1)
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(head + json.dumps(data) + tail)
-    page = page_after_scripts(w, browser, path, '#search=function_77')
-    ready = int(re.search(r'data-ready="(\d+)"', page).group(1))
-    searched = int(re.search(r'data-searched="(\d+)"', page).group(1))
-    print('# opened in %d ms, searched in %d ms' % (ready, searched))
-    check(ready < 5000 and searched < 500, 'opened in', ready, 'ms, searched in', searched, 'ms')
-    check(re.match(r'[\d,]+ boxes', text_of(page, 'found')), text_of(page, 'found'))
+    make_large(path, 100000, 3000)
+    with Browser(w) as browser:
+        browser.open(path)
+        ready = int(browser.wait('document.body.dataset.ready'))
+        browser.press('/')
+        browser.type('function_77')
+        browser.wait("document.getElementById('found').textContent")
+        searched = int(browser.run('document.body.dataset.searched'))
+        browser.run("document.getElementById('canvas').focus()")
+        frames = browser.run("""new Promise(done => {
+            const times = [], scroll = document.getElementById('scroll');
+            let last = performance.now(), left = 40;
+            const step = () => {
+                const now = performance.now();
+                times.push(now - last);
+                last = now;
+                scroll.scrollTop += 7;
+                left-- ? requestAnimationFrame(step) : done(times.sort((a, b) => a - b));
+            };
+            requestAnimationFrame(step);
+        })""")
+        print('# opened in %d ms, searched in %d ms, a frame takes %.0f ms, the slowest %.0f ms' % (
+            ready, searched, frames[len(frames) // 2], frames[-1]))
+        check(ready < 5000 and searched < 300, 'opened in', ready, 'ms, searched in', searched, 'ms')
+        check(frames[len(frames) // 2] < 100, 'a frame takes', frames)
+        check_equal(browser.errors, [], 'exceptions')
 
 
 main()

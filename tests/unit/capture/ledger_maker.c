@@ -260,6 +260,8 @@ void maker_alloc(struct maker *m, struct maker_block b)
 	tail_of(m, b.shard, b.site)->var_count += weight * (weight - 1);
 	tail_of(m, b.shard, b.site)->var_bytes += (double)b.size * (double)b.size * weight *
 	                                          (weight - 1);
+	if (b.period && weight > tail_of(m, b.shard, b.site)->max_weight)
+		tail_of(m, b.shard, b.site)->max_weight = weight;
 	count_class(m, &b, weight, false);
 }
 

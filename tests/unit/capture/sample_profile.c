@@ -33,7 +33,10 @@ static void *array(size_t n, size_t size)
 
 static struct prof_value value(void)
 {
-	return (struct prof_value){ next(), next(), (double)next() / 3, (double)next() * 1e5 };
+	return (struct prof_value){ .blocks = next(),
+		                    .bytes = next(),
+		                    .var_blocks = (double)next() / 3,
+		                    .var_bytes = (double)next() * 1e5 };
 }
 
 static void fill_code(struct profile *p)
@@ -173,7 +176,8 @@ static bool same_value(const struct prof_value *a, const struct prof_value *b)
 {
 	return a->blocks == b->blocks && a->bytes == b->bytes &&
 	       !memcmp(&a->var_blocks, &b->var_blocks, 8) &&
-	       !memcmp(&a->var_bytes, &b->var_bytes, 8);
+	       !memcmp(&a->var_bytes, &b->var_bytes, 8) &&
+	       !memcmp(&a->max_weight, &b->max_weight, 8);
 }
 
 #define SAME(field)                       \

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "profile/profile.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -218,11 +219,46 @@ static void weighs_samples(void **state)
 	assert_true(s->inuse.var_bytes > var_bytes * 0.999999 &&
 	            s->inuse.var_bytes < var_bytes * 1.000001);
 	assert_int_equal(s->inuse_samples, 20);
+	/* The smallest has the largest weight; what is recorded with certainty has none. */
+	assert_true(fabs(s->inuse.max_weight / maker_weight(m, 1000, 1) - 1) < 1e-9);
+	assert_true(s->alloc.max_weight == maker_weight(m, 1000, 1));
+	assert_true(s->freed.max_weight == s->alloc.max_weight);
+	assert_true(s->peak.max_weight == s->inuse.max_weight);
+	assert_true(p->sites[1].alloc.max_weight == 0 && p->sites[1].inuse.max_weight == 0);
+	for (size_t i = 0; i < p->ncells; i++)
+		assert_true(p->cells[i].inuse.max_weight ==
+		            p->sites[p->cells[i].site].inuse.max_weight);
 	/* Nothing of it was freed, so allocated is the same but for rounding in the counters. */
 	assert_in_range(s->alloc.bytes, s->inuse.bytes - 20, s->inuse.bytes + 20);
 	assert_true(s->freed.var_bytes < var_bytes * 1e-6);
 	assert_true(p->sampled);
 	profile_free(p);
+	maker_free(m);
+}
+
+/* The largest weight of what is in use is that of the live records; that of all ever recorded stays. */
+static void forgets_the_weight_of_the_freed(void **state)
+{
+	struct maker *m = sample_ledger(path);
+	struct ledger_tail *tails = maker_section(m, LEDGER_TAILS);
+	struct profile *p;
+
+	assert_true(maker_release(m, (struct maker_block){ .address = 0x555500000000 }, 1));
+	p = must_read(false);
+	assert_true(fabs(p->sites[3].inuse.max_weight / maker_weight(m, 2000, 1) - 1) < 1e-9);
+	assert_true(p->sites[3].alloc.max_weight == maker_weight(m, 1000, 1));
+	profile_free(p);
+	/* A ledger of an earlier build has none; one that lies has one that is no number. */
+	for (uint32_t i = 0; i < 3; i++) {
+		const double lies[] = { 0, (double)INFINITY, -5 };
+
+		for (uint32_t k = 0; k < m->h->nshards; k++)
+			tails[k * m->h->max_sites + 3].max_weight = lies[i];
+		p = must_read(false);
+		assert_true(p->sites[3].alloc.max_weight == 0);
+		assert_true(fabs(p->sites[3].inuse.max_weight / maker_weight(m, 2000, 1) - 1) < 1e-9);
+		profile_free(p);
+	}
 	maker_free(m);
 }
 
@@ -672,6 +708,7 @@ int main(void)
 		cmocka_unit_test(reads_exact_site),
 		cmocka_unit_test(reads_mappings_beside_blocks),
 		cmocka_unit_test(weighs_samples),
+		cmocka_unit_test(forgets_the_weight_of_the_freed),
 		cmocka_unit_test(reads_classes_and_timeline),
 		cmocka_unit_test(reads_peak_copy),
 		cmocka_unit_test(tells_how_it_ended),

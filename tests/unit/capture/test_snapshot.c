@@ -118,6 +118,75 @@ static void holds_an_empty_profile(void **state)
 	profile_free(q);
 }
 
+/* The largest weights lie in sections of their own, which earlier snapshots lack and earlier readers skip. */
+static void holds_largest_weights(void **state)
+{
+	struct profile *p = sample_profile(), *q;
+
+	for (size_t i = 0; i < p->nsites; i++) {
+		p->sites[i].alloc.max_weight = (double)i * 1000 + 0.1;
+		p->sites[i].freed.max_weight = (double)i * 900 + 0.2;
+		p->sites[i].inuse.max_weight = (double)i * 800 + 0.3;
+		p->sites[i].peak.max_weight = (double)i * 700 + 0.4;
+	}
+	p->cells[2].inuse.max_weight = 1e9 / 7;
+	must_write(p);
+	q = must_read(path);
+	assert_null(profile_difference(p, q));
+	profile_free(q);
+	q = must_read(path);
+	q->sites[3].peak.max_weight = 1;
+	assert_non_null(profile_difference(p, q));
+	profile_free(p);
+	profile_free(q);
+}
+
+static void refuses_weights_that_belong_to_nothing(void **state)
+{
+	/* each: id, length, number of records, columns of zeros; behind the sections of a sound snapshot */
+	static const uint8_t sites_only[] = { SNAP_SITE_WEIGHTS, 17, 4 },
+			     cells_only[] = { SNAP_CELL_WEIGHTS, 4, 3 },
+			     too_few_sites[] = { SNAP_SITE_WEIGHTS, 13, 3 },
+			     too_few_cells[] = { SNAP_CELL_WEIGHTS, 3, 2 };
+	static const struct {
+		const uint8_t *first, *second;
+		bool fine;
+	} cases[] = {
+		{ sites_only, cells_only, true },     { cells_only, sites_only, true },
+		{ sites_only, NULL, false },          { NULL, cells_only, false },
+		{ too_few_sites, cells_only, false }, { sites_only, too_few_cells, false },
+		{ sites_only, sites_only, false },
+	};
+	char file[512];
+	uint8_t *data;
+	size_t n;
+
+	snprintf(file, sizeof(file), "%s/fuzz/snapshot/sections", data_dir);
+	data = slurp(file, &n);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const uint8_t *parts[] = { cases[i].first, cases[i].second };
+		size_t at = n - 1; /* over SNAP_END */
+		struct profile *p = NULL;
+		struct seep_error *err;
+
+		assert_int_equal(data[n - 1], SNAP_END);
+		for (unsigned int k = 0; k < 2; k++) {
+			if (!parts[k])
+				continue;
+			memcpy(data + at, parts[k], 3);
+			memset(data + at + 3, 0, parts[k][1] - 1u);
+			at += 2u + parts[k][1];
+		}
+		data[at++] = SNAP_END;
+		err = snapshot_decode(data + 1, at - 1, "x", &p);
+		assert_int_equal(err == NULL, cases[i].fine);
+		seep_error_free(err);
+		profile_free(p);
+		data[n - 1] = SNAP_END;
+	}
+	free(data);
+}
+
 /* Version 1, as it was written when it was made. */
 static void reads_version_1(void **state)
 {
@@ -306,6 +375,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(loses_nothing),
 		cmocka_unit_test(holds_an_empty_profile),
+		cmocka_unit_test(holds_largest_weights),
+		cmocka_unit_test(refuses_weights_that_belong_to_nothing),
 		cmocka_unit_test(reads_version_1),
 		cmocka_unit_test(refuses_truncation_anywhere),
 		cmocka_unit_test(notices_every_flipped_bit),

@@ -99,7 +99,7 @@ uint32_t synth_site(struct profile *p, uint32_t stack, uint8_t kind, uint64_t si
 	s->alloc = (struct prof_value){ .blocks = allocated, .bytes = allocated * size };
 	s->freed = (struct prof_value){ .blocks = freed, .bytes = freed * size };
 	s->inuse = (struct prof_value){ .blocks = allocated - freed,
-	                                .bytes = (allocated - freed) * size };
+		                        .bytes = (allocated - freed) * size };
 	s->peak = s->inuse;
 	s->samples = allocated;
 	s->inuse_samples = allocated - freed;

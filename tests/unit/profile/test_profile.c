@@ -86,6 +86,7 @@ static void sums_saturate(void **state)
 	assert_true(a.blocks == UINT64_MAX);
 	assert_int_equal(a.bytes, 11);
 	assert_true(a.var_blocks == 4 && a.var_bytes == 6);
+	assert_true(a.max_weight == 9); /* the largest of a sum is the larger of both */
 }
 
 /* ---- check -------------------------------------------------------------------- */
@@ -121,6 +122,14 @@ static void break_site_kind(struct profile *p)
 static void break_variance(struct profile *p)
 {
 	p->sites[1].inuse.var_bytes = NAN;
+}
+static void break_weight(struct profile *p)
+{
+	p->sites[1].freed.max_weight = (double)NAN;
+}
+static void break_weight_sign(struct profile *p)
+{
+	p->cells[1].inuse.max_weight = -1;
 }
 static void break_variance_sign(struct profile *p)
 {
@@ -184,11 +193,12 @@ static void break_path(struct profile *p)
 static void damage_is_found(void **state)
 {
 	static void (*const damages[])(struct profile *) = {
-		break_parent,        break_parent_late,   break_root,      break_frame_module,
-		break_frame_symbol,  break_site_stack,    break_site_kind, break_variance,
-		break_variance_sign, break_variance_size, break_cell_site, break_cell_thread,
-		break_point_order,   break_build_id,      break_count,     break_block_thread,
-		break_block_weight,  break_symbol,        break_path,      break_frames,
+		break_parent,       break_parent_late,  break_root,          break_frame_module,
+		break_frame_symbol, break_site_stack,   break_site_kind,     break_variance,
+		break_weight,       break_weight_sign,  break_variance_sign, break_variance_size,
+		break_cell_site,    break_cell_thread,  break_point_order,   break_build_id,
+		break_count,        break_block_thread, break_block_weight,  break_symbol,
+		break_path,         break_frames,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {

@@ -223,7 +223,10 @@ static void sampled_events(void **state)
 	assert_int_equal(p->period, 4096);
 	for (size_t i = 0; i < p->nblocks; i++) {
 		double probability, w = sampler_weight(p->blocks[i].size, 4096, &probability);
+		const struct prof_site *s = &p->sites[p->blocks[i].site];
 
+		assert_true(s->inuse.max_weight >= w * 0.999999);
+		assert_true(s->alloc.max_weight >= s->inuse.max_weight * 0.999999);
 		assert_true(p->blocks[i].weight > w * 0.999999 && p->blocks[i].weight < w * 1.000001);
 		blocks += w;
 	}
@@ -231,6 +234,36 @@ static void sampled_events(void **state)
 	assert_true((double)profile_totals(p, -1).inuse.blocks < blocks * 1.001 + (double)p->nsites);
 	assert_true((double)profile_totals(p, -1).inuse.blocks > blocks * 0.999 - (double)p->nsites);
 	profile_free(p);
+}
+
+/* The tail of a site keeps the largest weight of all its records, also when several threads raise it. */
+static void *weigher(void *arg)
+{
+	struct ledger_tail *tail = arg;
+
+	for (uint64_t i = 0; i < 100000; i++)
+		event_weigh(17 + i * 7919 % 10007, 1, tail);
+	return NULL;
+}
+
+static void the_largest_weight_is_kept(void **state)
+{
+	struct ledger_tail tail = { 0 };
+	pthread_t threads[4];
+	double p;
+
+	(void)state;
+	g.hdr->periods[1] = 4096;
+	event_weigh(1000, 1, &tail);
+	assert_true(tail.max_weight == sampler_weight(1000, 4096, &p));
+	event_weigh(5000, 1, &tail);
+	event_weigh(500, 1, NULL);
+	assert_true(tail.max_weight == sampler_weight(1000, 4096, &p));
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, weigher, &tail), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_true(tail.max_weight == sampler_weight(17, 4096, &p));
 }
 
 int main(void)
@@ -242,6 +275,7 @@ int main(void)
 		T(four_threads_while_one_forgets),
 		T(more_threads_than_shards),
 		T(sampled_events),
+		T(the_largest_weight_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,20 +27,21 @@ static bool has_name(pid_t pid, const char *name)
 	const char *base;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	f = fopen(path, "re");
-	if (f && fgets(comm, sizeof(comm), f)) {
-		comm[strcspn(comm, "\n")] = '\0';
-		if (!strcmp(comm, name))
-			return true;
-	}
+	/* Kernel threads and processes that have ended have no executable. */
 	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
 	n = readlink(path, exe, sizeof(exe) - 1);
 	if (n <= 0)
 		return false;
 	exe[n] = '\0';
 	base = strrchr(exe, '/');
-	return !strcmp(base ? base + 1 : exe, name);
+	if (!strcmp(base ? base + 1 : exe, name))
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(comm, sizeof(comm), f))
+		return false;
+	comm[strcspn(comm, "\n")] = '\0';
+	return !strcmp(comm, name);
 }
 
 static struct seep_error *find_by_name(const char *name, pid_t *ret_pid)

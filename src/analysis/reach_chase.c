@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "proc/image.h"
 
@@ -33,6 +34,11 @@ struct sweep {
 	unsigned int n;
 	bool failed;
 };
+
+static size_t table_bytes(size_t nblocks)
+{
+	return (nblocks + 1) * sizeof(uint32_t);
+}
 
 static uint32_t position_of(const struct index *ix, const struct spot *s)
 {
@@ -90,6 +96,12 @@ static bool room_for(struct sweep *w, unsigned int n)
 	return true;
 }
 
+static void tabled(struct sweep *w, uint32_t block, uint32_t next)
+{
+	w->chase->next[block] = next;
+	w->chase->bytes += block_length(&w->ix->blocks[block]);
+}
+
 /* The pointers batch[i..j) of one block. */
 static void settle(struct sweep *w, unsigned int i, unsigned int j)
 {
@@ -114,11 +126,11 @@ static void settle(struct sweep *w, unsigned int i, unsigned int j)
 			found[n++] = at;
 	}
 	if (!n) {
-		c->next[block] = CHASE_NONE;
+		tabled(w, block, CHASE_NONE);
 	} else if (n == 1) {
-		c->next[block] = found[0] + CHASE_FIRST;
+		tabled(w, block, found[0] + CHASE_FIRST);
 	} else if (room_for(w, n + 1)) {
-		c->next[block] = CHASE_MORE | (uint32_t)c->nmore;
+		tabled(w, block, CHASE_MORE | (uint32_t)c->nmore);
 		c->more[c->nmore++] = n;
 		for (i = 0; i < n; i++)
 			c->more[c->nmore++] = found[i];
@@ -171,7 +183,7 @@ static void look_through(struct sweep *w, uint32_t block)
 		w->batch[w->n++].block = block;
 	}
 	if (w->n == before)
-		w->chase->next[block] = CHASE_NONE;
+		tabled(w, block, CHASE_NONE);
 }
 
 static void sweep_segment(struct sweep *w, struct segment *s)
@@ -213,7 +225,14 @@ int chase_init(struct chase *c, struct index *ix, struct reader *r, const struct
 	if (ix->nlines >= CHASE_MOST / LINE_BITS)
 		return -E2BIG;
 	w = calloc(1, sizeof(*w));
-	c->next = calloc(ix->nblocks + 1, sizeof(*c->next));
+	c->next = mmap(NULL, table_bytes(ix->nblocks), PROT_READ | PROT_WRITE,
+	               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (c->next == MAP_FAILED)
+		c->next = NULL;
+	else
+		madvise(c->next, table_bytes(ix->nblocks),
+		        MADV_HUGEPAGE); /* random access: TLB misses count */
+	c->nblocks = ix->nblocks;
 	if (!w || !c->next) {
 		free(w);
 		chase_release(c);
@@ -235,12 +254,32 @@ int chase_init(struct chase *c, struct index *ix, struct reader *r, const struct
 
 void chase_release(struct chase *c)
 {
-	free(c->next);
+	if (c->next)
+		munmap(c->next, table_bytes(c->nblocks));
 	free(c->more);
 	*c = (struct chase){ 0 };
 }
 
-uint64_t chase_memory(const struct chase *c, const struct index *ix)
+uint64_t chase_scanned(const struct chase *c, const struct index *ix)
 {
-	return c->next ? (ix->nblocks + 1 + c->cap) * sizeof(uint32_t) : 0;
+	uint64_t bytes = c->bytes;
+
+	for (size_t i = 0; c->next && i < ix->nlines; i++)
+		for (unsigned int k = 0; k < 2; k++) {
+			const struct line *l = &ix->lines[i];
+			uint64_t bits = l->starts[k] & ~l->reached[k];
+
+			for (; bits; bits &= bits - 1) {
+				uint32_t b = line_block(l, k, (unsigned int)__builtin_ctzll(bits));
+
+				if (c->next[b] != CHASE_READ)
+					bytes -= block_length(&ix->blocks[b]);
+			}
+		}
+	return bytes;
+}
+
+uint64_t chase_memory(const struct chase *c)
+{
+	return c->next ? table_bytes(c->nblocks) + c->cap * sizeof(uint32_t) : 0;
 }

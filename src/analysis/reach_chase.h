@@ -23,7 +23,8 @@
 struct chase {
 	uint32_t *next;
 	uint32_t *more;
-	size_t nmore, cap;
+	size_t nmore, cap, nblocks;
+	uint64_t bytes; /* of the blocks in the table */
 };
 
 struct chase_rules {
@@ -38,6 +39,8 @@ struct chase_rules {
  */
 int chase_init(struct chase *c, struct index *ix, struct reader *r, const struct chase_rules *rules);
 void chase_release(struct chase *c);
-uint64_t chase_memory(const struct chase *c, const struct index *ix);
+/* The bytes of the blocks in the table that are reached by now. */
+uint64_t chase_scanned(const struct chase *c, const struct index *ix);
+uint64_t chase_memory(const struct chase *c);
 
 #endif

@@ -81,6 +81,7 @@ static int end_segment(struct index *ix, struct segment *s, uint64_t extent, uin
 			return -ENOMEM;
 		ix->lines = p;
 		ix->lines_cap = cap;
+		madvise(p, cap * sizeof(*ix->lines), MADV_HUGEPAGE); /* random access */
 	}
 	s->line = (uint32_t)ix->nlines;
 	ix->nlines += s->nlines;

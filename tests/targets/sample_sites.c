@@ -59,7 +59,7 @@ int main(void)
 	medium_many(5000, 4000);
 	large_many(400, 50000);
 	huge_many(40, 600000);
-	mixed_many(48000);
+	mixed_many(24000);
 	truth_print("sample_sites", "main");
 	return 0;
 }

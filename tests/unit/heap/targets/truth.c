@@ -56,9 +56,12 @@ static uint32_t below(uint32_t n)
 
 static void *keep(void *p, size_t size)
 {
+	size_t usable = malloc_usable_size(p);
+
 	if (!p)
 		abort();
-	memset(p, 0x5a, size < 64 ? size : 64);
+	/* All of it: what was there before may look like pointers.  Mappings of their own are zero. */
+	memset(p, 0x5a, usable < (1u << 20) ? usable : 64);
 	pthread_mutex_lock(&lock);
 	if (nlive == MAX_LIVE)
 		abort();
@@ -179,6 +182,15 @@ static void churn(unsigned int rounds)
 	}
 }
 
+/* What calls have left on the stack is not to hold anything. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+	volatile char waste[65536];
+
+	for (size_t i = 0; i < sizeof(waste); i++)
+		waste[i] = 0;
+}
+
 /* Blocks that a thread's cache and the fastbins take, in an arena of its own. */
 static void *thread(void *arg)
 {
@@ -197,8 +209,11 @@ static void *thread(void *arg)
 	if (k == 1) /* several heaps of 64 MB */
 		for (int i = 0; i < 1500; i++)
 			keep_new(100000);
+	memset(some, 0, sizeof(some));
+	__asm__ volatile("" : : "r"(some) : "memory");
 	if (k == 2)
 		return NULL; /* its cache is given back */
+	wipe_stack();
 	pthread_barrier_wait(&parked);
 	pthread_barrier_wait(&parked); /* for ever: main does not come a second time */
 	return NULL;
@@ -245,18 +260,9 @@ static __attribute__((noinline)) void plant_leaks(void)
 
 		if (!p)
 			abort();
-		memset(p, 0x5a, 40);
+		memset(p, 0x5a, malloc_usable_size(p));
 		lost[nlost++] = ~(uintptr_t)p;
 	}
-}
-
-/* What calls have left on the stack is not to hold anything. */
-static __attribute__((noinline)) void wipe_stack(void)
-{
-	volatile char waste[65536];
-
-	for (size_t i = 0; i < sizeof(waste); i++)
-		waste[i] = 0;
 }
 
 static void foreign(void)
@@ -324,6 +330,7 @@ int main(int argc, char **argv)
 			trimmed();
 		if (strcmp(mode, "small"))
 			churn(2000);
+		memset(live + nlive, 0, (MAX_LIVE - nlive) * sizeof(live[0]));
 		plant_leaks();
 		tell();
 	}

@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 
 SHAPES = ('array', 'shuffled', 'list', 'randlist', 'tree')
 LOST = 1000
@@ -40,6 +41,22 @@ class Program:
         self.process.wait()
 
 
+def wait_for_quiet(seconds):
+    """Until all processors were idle for a tenth of a second, or the time is over."""
+    def idle():
+        with open('/proc/stat', encoding='ascii') as stat:
+            ticks = [int(n) for n in stat.readline().split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = idle()
+        time.sleep(0.1)
+        after = idle()
+        if after[0] - before[0] >= 0.9 * (after[1] - before[1]):
+            return
+
+
 def phases(build, pid, how, threads):
     args = [os.path.join(build, 'bench', 'check_phases'), str(pid), how] + ([str(threads)] if threads else [])
     return json.loads(subprocess.run(args, check=True, capture_output=True, text=True).stdout)
@@ -53,7 +70,11 @@ def measure(args, shape):
         lsan = Program(lsan_path, shape, args.blocks, LSAN_OPTIONS='symbolize=0:detect_leaks=1:exitcode=0')
     rounds = []
     for _ in range(args.repeat):
-        one = {how: phases(args.build, plain.process.pid, how, args.threads) for how in ('stop', 'clone')}
+        one = {}
+        for how in ('stop', 'clone'):
+            wait_for_quiet(args.quiet)
+            one[how] = phases(args.build, plain.process.pid, how, args.threads)
+        wait_for_quiet(args.quiet)
         one['lsan_ns'] = lsan.check() if lsan else None
         rounds.append(one)
         for how in ('stop', 'clone'):
@@ -72,6 +93,8 @@ def main():
     parser.add_argument('--blocks', type=int, default=8000000)
     parser.add_argument('--repeat', type=int, default=5)
     parser.add_argument('--threads', type=int, default=0, help='of seep; 0: as it chooses')
+    parser.add_argument('--quiet', type=float, default=0, metavar='SECONDS',
+                        help='before each check wait until the machine is idle, at most so long')
     parser.add_argument('--only', help='shapes, with commas')
     parser.add_argument('--no-lsan', action='store_true')
     parser.add_argument('--json', metavar='FILE')

@@ -174,7 +174,7 @@ static void tell_path(struct teller *t, const struct reach_path *p)
 		}
 		buf_puts(t->out, "  ");
 		name_block(t, &blocks[s->block]);
-		buf_putc(t->out, '\n');
+		buf_puts(t->out, !i && p->internal ? ", which is the C library's own\n" : "\n");
 	}
 }
 
@@ -275,9 +275,9 @@ struct seep_error *check_why(struct image *img, const struct check_options *opts
 		name_block(&t, b);
 		buf_printf(out, "\nis %s.\n\n", class_words(block_class(b)));
 		tell_path(&t, &path);
-		if (!path.root && path.nsteps < 2)
+		if (!path.root && !path.internal && path.nsteps < 2)
 			buf_puts(out, "  (no block and no root holds a pointer to it)\n");
-		if (with_explanation && !path.root)
+		if (with_explanation && !path.root && !path.internal)
 			err = explain(&t, addr);
 		if (!err && out->failed)
 			err = &seep_error_nomem;

@@ -140,6 +140,7 @@ struct reach_path {
 	const struct root *root;  /* where it begins; borrowed from roots[] */
 	struct reach_step *steps; /* from the root to the block asked for; a shortest chain */
 	size_t nsteps;            /* 0: nothing leads to it */
+	bool internal; /* root NULL: it begins at a block of the C library's own, steps[0] (from and to are 0) */
 };
 
 /*

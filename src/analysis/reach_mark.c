@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 #define PIECE (UINT64_C(1) << 22) /* of a root or a large block: one task */
-#define HELP_AT 4                 /* pending segments and tasks that are worth waking a helper */
+#define LEAD_STEP UINT64_C(32768)
+#define HELP_AT 4 /* pending segments and tasks that are worth waking a helper */
 
 static void wake(struct mark *m)
 {
@@ -147,6 +148,75 @@ static bool worth_helping(const struct mark *m)
 	       !__atomic_load_n(&m->want_chase, __ATOMIC_SEQ_CST);
 }
 
+bool work_fetched(struct worker *w, uint64_t start, uint64_t end)
+{
+	struct mark *m = w->mark;
+	struct fetch *f = &m->fetch;
+	bool got = false;
+
+	pthread_mutex_lock(&m->lock);
+	if (f->state != FETCH_NONE && start >= f->start && end <= f->end) {
+		if (f->state == FETCH_READY)
+			f->lead -= f->lead < LEAD_STEP ? f->lead : LEAD_STEP;
+		else if (f->lead < WINDOW / 2)
+			f->lead += LEAD_STEP;
+		while (f->state == FETCH_BUSY)
+			pthread_cond_wait(&m->fetched, &m->lock);
+		if (f->state == FETCH_READY && reader_has(&f->reader, start, end)) {
+			struct reader r = w->reader;
+
+			w->reader = f->reader;
+			f->reader = r;
+			got = true;
+		}
+		f->state = FETCH_NONE; /* nobody got round to it: it is read here */
+	}
+	pthread_mutex_unlock(&m->lock);
+	return got;
+}
+
+void work_fetch(struct worker *w)
+{
+	struct mark *m = w->mark;
+	struct fetch *f = &m->fetch;
+
+	if (!m->nthreads || !f->reader.buf || w->reader.end - m->lo >= m->span)
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (f->state != FETCH_BUSY) {
+		f->start = (w->reader.end & ~UINT64_C(7)) + f->lead;
+		f->end = f->start + WINDOW;
+		f->state = FETCH_WANTED;
+		pthread_cond_signal(&m->help);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+uint64_t work_fetching(struct worker *w, uint64_t addr)
+{
+	struct mark *m = w->mark;
+	uint64_t start = UINT64_MAX;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->fetch.state != FETCH_NONE && m->fetch.start >= addr && m->fetch.start - addr <= WINDOW)
+		start = m->fetch.start;
+	pthread_mutex_unlock(&m->lock);
+	return start;
+}
+
+/* With the lock, which it gives back for the time of the read. */
+static void fetch(struct mark *m)
+{
+	struct fetch *f = &m->fetch;
+
+	f->state = FETCH_BUSY;
+	pthread_mutex_unlock(&m->lock);
+	reader_fill(&f->reader, f->start, f->end, NULL);
+	pthread_mutex_lock(&m->lock);
+	f->state = FETCH_READY;
+	pthread_cond_broadcast(&m->fetched);
+}
+
 static void *helper(void *arg)
 {
 	struct worker *w = arg;
@@ -154,6 +224,8 @@ static void *helper(void *arg)
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
+		if (m->fetch.state == FETCH_WANTED)
+			fetch(m);
 		if (worth_helping(m)) {
 			m->busy++;
 			while (worth_helping(m) && work_once(w))
@@ -165,7 +237,7 @@ static void *helper(void *arg)
 			pthread_cond_signal(&m->done);
 		}
 		__atomic_add_fetch(&m->idle, 1, __ATOMIC_SEQ_CST);
-		if (!m->stop && !worth_helping(m))
+		if (!m->stop && !worth_helping(m) && m->fetch.state != FETCH_WANTED)
 			pthread_cond_wait(&m->help, &m->lock);
 		__atomic_sub_fetch(&m->idle, 1, __ATOMIC_SEQ_CST);
 	}
@@ -301,7 +373,8 @@ struct mark_sums mark_sums(const struct mark *m)
 		s.memory += w->reader.cap + w->probe.cap + DEFER * sizeof(*w->deferred) +
 		            w->hits_cap * sizeof(*w->hits) + w->more_cap * sizeof(*w->more);
 	}
-	s.memory += m->chase_memory;
+	s.swapped += m->fetch.reader.swapped;
+	s.memory += m->chase_memory + m->fetch.reader.cap;
 	return s;
 }
 
@@ -344,6 +417,9 @@ struct mark *mark_new(const struct image *img, struct index *ix, struct block *b
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->help, NULL);
 	pthread_cond_init(&m->done, NULL);
+	pthread_cond_init(&m->fetched, NULL);
+	if (m->nworkers > 1)
+		failed |= reader_init(&m->fetch.reader, img, WINDOW + 4096) < 0;
 	for (unsigned int i = 0; i < m->nworkers; i++) {
 		struct worker *w = &m->workers[i];
 
@@ -379,6 +455,8 @@ void mark_free(struct mark *m)
 	}
 	pthread_cond_destroy(&m->help);
 	pthread_cond_destroy(&m->done);
+	pthread_cond_destroy(&m->fetched);
+	reader_release(&m->fetch.reader);
 	pthread_mutex_destroy(&m->lock);
 	chase_release(&m->chase);
 	free(m->pending);

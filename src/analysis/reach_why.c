@@ -15,6 +15,7 @@
 #include "proc/image.h"
 
 #define WINDOW ((size_t)1 << 18)
+#define READ_ON 1024u
 #define UNSEEN UINT32_MAX
 #define FROM_ROOT (UINT32_MAX - 1)
 
@@ -27,6 +28,7 @@ struct walk {
 	uint64_t mask;
 	uint32_t *parent, *queue;
 	size_t head, tail;
+	uint64_t ahead; /* how far to read on */
 	bool all;
 	uint32_t target;
 };
@@ -63,6 +65,23 @@ static uint32_t leads_to(struct walk *w, uint64_t v, struct reach_step *ret_step
 	return b;
 }
 
+/* What is looked at next often follows what was before: then ever more is read at once. */
+static void fill(struct walk *w, uint64_t at, uint64_t end)
+{
+	struct reader *r = &w->reader;
+	struct segment *s = w->index.slots ? index_segment(&w->index, at >> SEGMENT_SHIFT) : NULL;
+
+	if (at < r->start || at > r->end + 2 * w->ahead + READ_ON)
+		w->ahead = 0;
+	else if (w->ahead < WINDOW)
+		w->ahead = w->ahead ? 2 * w->ahead : READ_ON;
+	if (end - at < w->ahead)
+		end = at + w->ahead;
+	if (s)
+		segment_look(s, r);
+	reader_fill(r, at, end - at < WINDOW ? end : at + WINDOW, s);
+}
+
 /* Words of [start, end); stops when fn says so. */
 static bool each_word(struct walk *w, uint64_t start, uint64_t end, bool unaligned,
                       bool (*fn)(struct walk *w, uint64_t at, uint64_t v, void *arg), void *arg)
@@ -73,7 +92,7 @@ static bool each_word(struct walk *w, uint64_t start, uint64_t end, bool unalign
 		start = (start + 7) & ~UINT64_C(7);
 	for (uint64_t at = start; at < end && end - at >= 8; at += step) {
 		if (!reader_has(&w->reader, at, at + 8))
-			reader_fill(&w->reader, at, end - at < WINDOW ? end : at + WINDOW, NULL);
+			fill(w, at, end);
 		if (fn(w, at, reader_word(&w->reader, at), arg))
 			return true;
 	}
@@ -208,6 +227,7 @@ static struct seep_error *tell(struct walk *w, const struct root *roots, size_t 
 		p.steps[i] = f.step;
 		b = w->parent[b];
 	}
+	p.internal = !lost && !p.root;
 	*ret_path = p;
 	return NULL;
 }

@@ -52,6 +52,17 @@ struct task {
 	uint64_t start, end;
 };
 
+/*
+ * A chain of pointers in order of address keeps one thread busy; a helper with nothing to do reads
+ * what comes next for it.  One window at a time, of whoever asks.  Where reading takes longer than looking through, the
+ * one who asks reads `lead` bytes itself before that window, as many as make both end at once.
+ */
+struct fetch {
+	struct reader reader; /* under lock unless FETCH_BUSY: then the helper's */
+	enum { FETCH_NONE, FETCH_WANTED, FETCH_BUSY, FETCH_READY } state;
+	uint64_t start, end, lead;
+};
+
 struct mark {
 	const struct image *img;
 	struct index *ix;
@@ -68,10 +79,11 @@ struct mark {
 	size_t ntasks, tasks_cap;
 	uint32_t tasks_seen; /* ntasks, atomic */
 	pthread_mutex_t lock;
-	pthread_cond_t help, done;
-	uint32_t idle;     /* helpers that wait; atomic */
-	uint32_t waiting;  /* the caller waits; atomic */
-	unsigned int busy; /* helpers at work */
+	pthread_cond_t help, done, fetched;
+	struct fetch fetch; /* under lock */
+	uint32_t idle;      /* helpers that wait; atomic */
+	uint32_t waiting;   /* the caller waits; atomic */
+	unsigned int busy;  /* helpers at work */
 	bool stop, failed;
 	struct chase chase; /* next NULL: none */
 	size_t lonely_most; /* lonely reads of a worker that make a chase worthwhile */
@@ -91,6 +103,13 @@ static inline uint64_t load64(const uint64_t *p)
 /* reach_mark.c */
 void work_pending(struct mark *m, const struct segment *s);     /* a block in it waits */
 void work_pieces(struct mark *m, uint64_t start, uint64_t end); /* of a root or a large block */
+
+/* Has w's reader show [start, end) if a helper has read it already, or is at it. */
+bool work_fetched(struct worker *w, uint64_t start, uint64_t end);
+/* What is behind the reader's window is going to be wanted. */
+void work_fetch(struct worker *w);
+/* Where a window begins that is not before addr and was asked for; UINT64_MAX: none. */
+uint64_t work_fetching(struct worker *w, uint64_t addr);
 
 /* reach_scan.c */
 void work_reach(struct worker *w, const struct spot *s); /* reached now, if it was not before */

@@ -299,10 +299,9 @@ static int read_sites(struct build *b)
 			                        .var_blocks = variance_of(c->var_count),
 			                        .var_bytes = variance_of(c->var_bytes),
 			                        .max_weight = variance_of(c->max_weight) };
-		/* Which of the records were freed is not known: the largest weight bounds theirs. */
 		s->freed = (struct prof_value){ .blocks = blocks_of(c->free_count),
 			                        .bytes = bytes_of(c->free_bytes),
-			                        .max_weight = s->alloc.max_weight };
+			                        .max_weight = variance_of(c->max_weight_freed) };
 		/* Allocated is freed + in use over disjoint samples, so their variances add up. */
 		s->freed.var_blocks = variance_of(s->alloc.var_blocks - s->inuse.var_blocks);
 		s->freed.var_bytes = variance_of(s->alloc.var_bytes - s->inuse.var_bytes);
@@ -444,7 +443,7 @@ static int read_peak(struct build *b)
 			s->peak.bytes = bytes_of(copy[i].bytes);
 			s->peak.var_blocks =
 				share(s->alloc.var_blocks, s->peak.blocks, s->alloc.blocks);
-			s->peak.max_weight = s->alloc.max_weight;
+			s->peak.max_weight = s->alloc.max_weight; /* at most */
 			s->peak.var_bytes = share(s->alloc.var_bytes, s->peak.bytes, s->alloc.bytes);
 		}
 	}

@@ -258,8 +258,10 @@ static void add_tail(struct counter_sum *sum, const void *record)
 
 	sum->var_count += t->var_count;
 	sum->var_bytes += t->var_bytes;
-	if (t->max_weight > sum->max_weight)
-		sum->max_weight = t->max_weight;
+	if ((double)t->max_weight > sum->max_weight)
+		sum->max_weight = (double)t->max_weight;
+	if ((double)t->max_weight_freed > sum->max_weight_freed)
+		sum->max_weight_freed = (double)t->max_weight_freed;
 	for (unsigned int i = LEDGER_LIFE_NEAR; i < LEDGER_LIFE_BUCKETS; i++)
 		sum->life[i] += t->life[i - LEDGER_LIFE_NEAR];
 }

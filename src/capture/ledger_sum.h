@@ -28,7 +28,7 @@ struct cell_sum {
 /* A site's counters and their tails, summed over the shards. */
 struct counter_sum {
 	uint64_t alloc_count, alloc_bytes, free_count, free_bytes, samples;
-	double var_count, var_bytes, max_weight;
+	double var_count, var_bytes, max_weight, max_weight_freed;
 	uint64_t life[LEDGER_LIFE_BUCKETS];
 };
 

@@ -33,25 +33,32 @@ static void add_double(double *counter, double v)
 	                                  __ATOMIC_RELAXED));
 }
 
-static void raise_double(double *counter, double v)
+/* Rounded down: a largest weight above the weights themselves would look like mixed sizes. */
+static void raise_weight(float *largest, double weight)
 {
-	double old = *counter;
+	union {
+		float f;
+		uint32_t bits;
+	} next = { (float)weight };
+	float old = *largest, w;
 
-	while (v > old && !__atomic_compare_exchange(counter, &old, &v, false, __ATOMIC_RELAXED,
+	next.bits -= (double)next.f > weight; /* the float before it */
+	w = next.f;
+	while (w > old && !__atomic_compare_exchange(largest, &old, &w, false, __ATOMIC_RELAXED,
 	                                             __ATOMIC_RELAXED))
 		;
 }
 
-struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail)
+struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail, bool freed)
 {
 	double p, w = sampler_weight(size, g.hdr->periods[period], &p);
 
-	if (tail) {
+	raise_weight(freed ? &tail->max_weight_freed : &tail->max_weight, w);
+	if (!freed) {
 		double var = (1 - p) / (p * p);
 
 		add_double(&tail->var_count, var);
 		add_double(&tail->var_bytes, var * (double)size * (double)size);
-		raise_double(&tail->max_weight, w);
 	}
 	return (struct weighted){ (uint64_t)(w * COUNT_ONE + 0.5),
 		                  (uint64_t)(w * (double)size + 0.5) };

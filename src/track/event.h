@@ -18,7 +18,8 @@ struct weighted {
 #define HEAD_PERIOD (63ull << 12)
 
 void event_add_shared(uint64_t *count, uint64_t *bytes, struct weighted w) COLD;
-struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail) COLD;
+struct weighted event_weigh(uint64_t size, unsigned int period, struct ledger_tail *tail,
+                            bool freed) COLD;
 uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const struct origin *o);
 void event_untake(struct thread *t, uint64_t addr,
                   const struct ledger_block *b); /* event_take was premature */
@@ -64,7 +65,7 @@ ALWAYS_INLINE void record_alloc(struct thread *t, uint64_t addr, uint64_t size, 
 	uint64_t body = size;
 
 	if (UNLIKELY(head & HEAD_PERIOD))
-		w = event_weigh(size, LEDGER_BLOCK_PERIOD(head), &t->tails[at]);
+		w = event_weigh(size, LEDGER_BLOCK_PERIOD(head), &t->tails[at], false);
 	if (UNLIKELY(size >= LEDGER_BLOCK_SIZE_MASK)) {
 		loss(LOSS_SIZE_CLAMPED);
 		body = w.bytes = LEDGER_BLOCK_SIZE_MASK;
@@ -113,7 +114,7 @@ ALWAYS_INLINE void event_freed(struct thread *t, const struct ledger_block *b)
 	struct weighted w = { COUNT_ONE, size };
 
 	if (UNLIKELY(b->head & HEAD_PERIOD))
-		w = event_weigh(size, LEDGER_BLOCK_PERIOD(b->head), NULL);
+		w = event_weigh(size, LEDGER_BLOCK_PERIOD(b->head), &t->tails[at], true);
 	event_add(t, &c->free_count, &c->free_bytes, w);
 	/* Long and short lives come in no order that could be predicted. */
 	life = (uint64_t *)arch_select(age < LEDGER_LIFE_NEAR, (uint64_t)c->life + 8ull * age,

@@ -242,7 +242,8 @@ struct ledger_counters {
 struct ledger_tail {
 	uint64_t life[LEDGER_LIFE_BUCKETS - LEDGER_LIFE_NEAR];
 	double var_count, var_bytes; /* of the allocated estimate; docs/SAMPLING.md */
-	double max_weight; /* the most blocks a sampled record stood for; 0: none, or an earlier build */
+	/* The most blocks that a sampled record stood for, rounded down; 0: none, or an earlier build. */
+	float max_weight, max_weight_freed;
 };
 #define LEDGER_COUNT_SHIFT 16
 

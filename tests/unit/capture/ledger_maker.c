@@ -260,8 +260,8 @@ void maker_alloc(struct maker *m, struct maker_block b)
 	tail_of(m, b.shard, b.site)->var_count += weight * (weight - 1);
 	tail_of(m, b.shard, b.site)->var_bytes += (double)b.size * (double)b.size * weight *
 	                                          (weight - 1);
-	if (b.period && weight > tail_of(m, b.shard, b.site)->max_weight)
-		tail_of(m, b.shard, b.site)->max_weight = weight;
+	if (b.period && (float)weight > tail_of(m, b.shard, b.site)->max_weight)
+		tail_of(m, b.shard, b.site)->max_weight = (float)weight;
 	count_class(m, &b, weight, false);
 }
 
@@ -278,6 +278,9 @@ bool maker_release(struct maker *m, struct maker_block b, uint32_t life)
 	b.size = LEDGER_BLOCK_SIZE(slot->body);
 	c = maker_counters(m, b.shard, b.site);
 	weight = maker_weight(m, b.size, LEDGER_BLOCK_PERIOD(slot->head));
+	if (LEDGER_BLOCK_PERIOD(slot->head) &&
+	    (float)weight > tail_of(m, b.shard, b.site)->max_weight_freed)
+		tail_of(m, b.shard, b.site)->max_weight_freed = (float)weight;
 	__atomic_store_n(&slot->head, 0, __ATOMIC_RELEASE);
 	*maker_word(m, b.address, false) -= 1u << 5;
 	c->free_count += (uint64_t)(weight * 65536 + 0.5);

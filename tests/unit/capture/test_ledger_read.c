@@ -221,8 +221,8 @@ static void weighs_samples(void **state)
 	assert_int_equal(s->inuse_samples, 20);
 	/* The smallest has the largest weight; what is recorded with certainty has none. */
 	assert_true(fabs(s->inuse.max_weight / maker_weight(m, 1000, 1) - 1) < 1e-9);
-	assert_true(s->alloc.max_weight == maker_weight(m, 1000, 1));
-	assert_true(s->freed.max_weight == s->alloc.max_weight);
+	assert_true(s->alloc.max_weight == (double)(float)maker_weight(m, 1000, 1));
+	assert_true(s->freed.max_weight == 0);
 	assert_true(s->peak.max_weight == s->inuse.max_weight);
 	assert_true(p->sites[1].alloc.max_weight == 0 && p->sites[1].inuse.max_weight == 0);
 	for (size_t i = 0; i < p->ncells; i++)
@@ -236,7 +236,7 @@ static void weighs_samples(void **state)
 	maker_free(m);
 }
 
-/* The largest weight of what is in use is that of the live records; that of all ever recorded stays. */
+/* The largest weight of what is in use is that of the live records; those of allocated and freed stay. */
 static void forgets_the_weight_of_the_freed(void **state)
 {
 	struct maker *m = sample_ledger(path);
@@ -246,16 +246,19 @@ static void forgets_the_weight_of_the_freed(void **state)
 	assert_true(maker_release(m, (struct maker_block){ .address = 0x555500000000 }, 1));
 	p = must_read(false);
 	assert_true(fabs(p->sites[3].inuse.max_weight / maker_weight(m, 2000, 1) - 1) < 1e-9);
-	assert_true(p->sites[3].alloc.max_weight == maker_weight(m, 1000, 1));
+	assert_true(p->sites[3].alloc.max_weight == (double)(float)maker_weight(m, 1000, 1));
+	assert_true(p->sites[3].freed.max_weight == p->sites[3].alloc.max_weight);
 	profile_free(p);
 	/* A ledger of an earlier build has none; one that lies has one that is no number. */
 	for (uint32_t i = 0; i < 3; i++) {
-		const double lies[] = { 0, (double)INFINITY, -5 };
+		const float lies[] = { 0, INFINITY, -5 };
 
 		for (uint32_t k = 0; k < m->h->nshards; k++)
-			tails[k * m->h->max_sites + 3].max_weight = lies[i];
+			tails[k * m->h->max_sites + 3].max_weight =
+				tails[k * m->h->max_sites + 3].max_weight_freed = lies[i];
 		p = must_read(false);
 		assert_true(p->sites[3].alloc.max_weight == 0);
+		assert_true(p->sites[3].freed.max_weight == 0);
 		assert_true(fabs(p->sites[3].inuse.max_weight / maker_weight(m, 2000, 1) - 1) < 1e-9);
 		profile_free(p);
 	}

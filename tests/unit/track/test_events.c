@@ -227,6 +227,8 @@ static void sampled_events(void **state)
 
 		assert_true(s->inuse.max_weight >= w * 0.999999);
 		assert_true(s->alloc.max_weight >= s->inuse.max_weight * 0.999999);
+		assert_true(s->alloc.max_weight >= s->freed.max_weight);
+		assert_true((s->freed.max_weight > 0) == (s->freed.blocks > 0));
 		assert_true(p->blocks[i].weight > w * 0.999999 && p->blocks[i].weight < w * 1.000001);
 		blocks += w;
 	}
@@ -242,8 +244,14 @@ static void *weigher(void *arg)
 	struct ledger_tail *tail = arg;
 
 	for (uint64_t i = 0; i < 100000; i++)
-		event_weigh(17 + i * 7919 % 10007, 1, tail);
+		event_weigh(17 + i * 7919 % 10007, 1, tail, i % 2);
 	return NULL;
+}
+
+/* The float next to it or it, never above it. */
+static void assert_weight(float found, double wanted)
+{
+	assert_true((double)found <= wanted && (double)found > wanted * (1 - 1e-6));
 }
 
 static void the_largest_weight_is_kept(void **state)
@@ -254,16 +262,21 @@ static void the_largest_weight_is_kept(void **state)
 
 	(void)state;
 	g.hdr->periods[1] = 4096;
-	event_weigh(1000, 1, &tail);
-	assert_true(tail.max_weight == sampler_weight(1000, 4096, &p));
-	event_weigh(5000, 1, &tail);
-	event_weigh(500, 1, NULL);
-	assert_true(tail.max_weight == sampler_weight(1000, 4096, &p));
+	event_weigh(1000, 1, &tail, false);
+	assert_weight(tail.max_weight, sampler_weight(1000, 4096, &p));
+	event_weigh(5000, 1, &tail, false);
+	assert_weight(tail.max_weight, sampler_weight(1000, 4096, &p));
+	assert_true(tail.max_weight_freed == 0);
+	event_weigh(5000, 1, &tail, true);
+	assert_weight(tail.max_weight_freed, sampler_weight(5000, 4096, &p));
+	assert_weight(tail.max_weight, sampler_weight(1000, 4096, &p));
 	for (unsigned int i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, weigher, &tail), 0);
 	for (unsigned int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
-	assert_true(tail.max_weight == sampler_weight(17, 4096, &p));
+	assert_weight(tail.max_weight, sampler_weight(17, 4096, &p));
+	/* 10,007 is odd: every size comes at an even and at an odd turn. */
+	assert_weight(tail.max_weight_freed, sampler_weight(17, 4096, &p));
 }
 
 int main(void)

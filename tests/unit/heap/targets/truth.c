@@ -115,7 +115,8 @@ static void say(const char *fmt, ...)
 	va_end(ap);
 }
 
-static void tell(void)
+/* Not inlined: what it decodes shall not stay in registers of main. */
+static __attribute__((noinline)) void tell(void)
 {
 	if (mallinfo2) {
 		struct info2 m = mallinfo2();
@@ -182,6 +183,32 @@ static void churn(unsigned int rounds)
 	}
 }
 
+/* Nor in registers that nobody needs any more. */
+static __attribute__((noinline)) void wipe_registers(void)
+{
+#ifdef __x86_64__
+	__asm__ volatile(
+		"xor %%ecx, %%ecx; xor %%r8d, %%r8d; xor %%r9d, %%r9d; xor %%r10d, %%r10d; xor %%r11d, %%r11d"
+		:
+		:
+		: "rcx", "r8", "r9", "r10", "r11", "cc");
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroall");
+	else
+		__asm__ volatile(
+			"pxor %xmm0, %xmm0; pxor %xmm1, %xmm1; pxor %xmm2, %xmm2; pxor %xmm3, %xmm3");
+	if (__builtin_cpu_supports("avx512f"))
+		__asm__ volatile("vpxorq %zmm16, %zmm16, %zmm16; vpxorq %zmm17, %zmm17, %zmm17;"
+		                 "vpxorq %zmm18, %zmm18, %zmm18; vpxorq %zmm19, %zmm19, %zmm19;"
+		                 "vpxorq %zmm20, %zmm20, %zmm20; vpxorq %zmm21, %zmm21, %zmm21;"
+		                 "vpxorq %zmm22, %zmm22, %zmm22; vpxorq %zmm23, %zmm23, %zmm23;"
+		                 "vpxorq %zmm24, %zmm24, %zmm24; vpxorq %zmm25, %zmm25, %zmm25;"
+		                 "vpxorq %zmm26, %zmm26, %zmm26; vpxorq %zmm27, %zmm27, %zmm27;"
+		                 "vpxorq %zmm28, %zmm28, %zmm28; vpxorq %zmm29, %zmm29, %zmm29;"
+		                 "vpxorq %zmm30, %zmm30, %zmm30; vpxorq %zmm31, %zmm31, %zmm31");
+#endif
+}
+
 /* What calls have left on the stack is not to hold anything. */
 static __attribute__((noinline)) void wipe_stack(void)
 {
@@ -189,6 +216,7 @@ static __attribute__((noinline)) void wipe_stack(void)
 
 	for (size_t i = 0; i < sizeof(waste); i++)
 		waste[i] = 0;
+	wipe_registers();
 }
 
 /* Blocks that a thread's cache and the fastbins take, in an arena of its own. */

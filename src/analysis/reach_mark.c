@@ -24,8 +24,7 @@
 #include <unistd.h>
 
 #define PIECE (UINT64_C(1) << 22) /* of a root or a large block: one task */
-#define LEAD_STEP UINT64_C(32768)
-#define HELP_AT 4 /* pending segments and tasks that are worth waking a helper */
+#define HELP_AT 4                 /* pending segments and tasks that are worth waking a helper */
 
 static void wake(struct mark *m)
 {
@@ -156,10 +155,6 @@ bool work_fetched(struct worker *w, uint64_t start, uint64_t end)
 
 	pthread_mutex_lock(&m->lock);
 	if (f->state != FETCH_NONE && start >= f->start && end <= f->end) {
-		if (f->state == FETCH_READY)
-			f->lead -= f->lead < LEAD_STEP ? f->lead : LEAD_STEP;
-		else if (f->lead < WINDOW / 2)
-			f->lead += LEAD_STEP;
 		while (f->state == FETCH_BUSY)
 			pthread_cond_wait(&m->fetched, &m->lock);
 		if (f->state == FETCH_READY && reader_has(&f->reader, start, end)) {
@@ -184,24 +179,12 @@ void work_fetch(struct worker *w)
 		return;
 	pthread_mutex_lock(&m->lock);
 	if (f->state != FETCH_BUSY) {
-		f->start = (w->reader.end & ~UINT64_C(7)) + f->lead;
+		f->start = w->reader.end & ~UINT64_C(7);
 		f->end = f->start + WINDOW;
 		f->state = FETCH_WANTED;
 		pthread_cond_signal(&m->help);
 	}
 	pthread_mutex_unlock(&m->lock);
-}
-
-uint64_t work_fetching(struct worker *w, uint64_t addr)
-{
-	struct mark *m = w->mark;
-	uint64_t start = UINT64_MAX;
-
-	pthread_mutex_lock(&m->lock);
-	if (m->fetch.state != FETCH_NONE && m->fetch.start >= addr && m->fetch.start - addr <= WINDOW)
-		start = m->fetch.start;
-	pthread_mutex_unlock(&m->lock);
-	return start;
 }
 
 /* With the lock, which it gives back for the time of the read. */

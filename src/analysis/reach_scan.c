@@ -372,14 +372,9 @@ static void show(struct worker *w, struct segment *s, uint32_t i, unsigned int w
 		if (to < end)
 			to = end;
 		if (on && w->ahead == WINDOW / 2) {
-			uint64_t next = UINT64_MAX;
-
-			if (!work_fetched(w, a, end)) {
-				next = work_fetching(w, end);
-				reader_fill(r, a, next < to ? next : to, s);
-			}
-			if (next == UINT64_MAX)
-				work_fetch(w);
+			if (!work_fetched(w, a, end))
+				reader_fill(r, a, to, s);
+			work_fetch(w);
 			return;
 		}
 	}

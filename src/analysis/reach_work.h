@@ -54,13 +54,12 @@ struct task {
 
 /*
  * A chain of pointers in order of address keeps one thread busy; a helper with nothing to do reads
- * what comes next for it.  One window at a time, of whoever asks.  Where reading takes longer than looking through, the
- * one who asks reads `lead` bytes itself before that window, as many as make both end at once.
+ * what comes next for it.  One window at a time, of whoever asks.
  */
 struct fetch {
 	struct reader reader; /* under lock unless FETCH_BUSY: then the helper's */
 	enum { FETCH_NONE, FETCH_WANTED, FETCH_BUSY, FETCH_READY } state;
-	uint64_t start, end, lead;
+	uint64_t start, end;
 };
 
 struct mark {
@@ -108,9 +107,6 @@ void work_pieces(struct mark *m, uint64_t start, uint64_t end); /* of a root or 
 bool work_fetched(struct worker *w, uint64_t start, uint64_t end);
 /* What is behind the reader's window is going to be wanted. */
 void work_fetch(struct worker *w);
-/* Where a window begins that is not before addr and was asked for; UINT64_MAX: none. */
-uint64_t work_fetching(struct worker *w, uint64_t addr);
-
 /* reach_scan.c */
 void work_reach(struct worker *w, const struct spot *s); /* reached now, if it was not before */
 void work_candidate(struct worker *w, uint64_t v);       /* a word between mark.lo and its end */

@@ -177,13 +177,57 @@ static void reference(const struct world *w, unsigned char (*edge)[MAX], unsigne
 	}
 }
 
+/*
+ * What a leader dominates, by the definition: with it (and, of a cycle, those in it) taken away, no other
+ * leader gets there any more.
+ */
+static void credit(const struct world *w, unsigned char (*edge)[MAX], const enum reach_class *want,
+                   size_t leader, uint64_t *ret_blocks, uint64_t *ret_bytes)
+{
+	bool from[MAX] = { 0 }, back[MAX] = { 0 }, others[MAX] = { 0 };
+	size_t n = w->n;
+
+	from[leader] = back[leader] = true;
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = 0; j < n; j++) {
+				if (!edge[i][j] ||
+				    (want[i] != REACH_DEFINITE && want[i] != REACH_INDIRECT) ||
+				    (want[j] != REACH_DEFINITE && want[j] != REACH_INDIRECT))
+					continue;
+				if (from[i] && !from[j])
+					from[j] = more = true;
+				if (back[j] && !back[i])
+					back[i] = more = true;
+			}
+	}
+	for (size_t i = 0; i < n; i++)
+		others[i] = want[i] == REACH_DEFINITE && i != leader;
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = 0; j < n; j++)
+				if (others[i] && edge[i][j] && want[j] == REACH_INDIRECT &&
+				    !(from[j] && back[j]) && !others[j])
+					others[j] = more = true;
+	}
+	*ret_blocks = *ret_bytes = 0;
+	for (size_t i = 0; i < n; i++)
+		if (from[i] && !others[i] && i != leader) {
+			++*ret_blocks;
+			*ret_bytes += w->b[i].size;
+		}
+}
+
 static void random_graphs(void **state)
 {
 	static const uint64_t strides[] = { 32, 48, 24, 17, 4096 * 5, 200000 };
 
 	for (int round = 0; round < 6000; round++) {
 		static unsigned char edge[MAX + 1][MAX];
-		struct reach_options o = { .threads = 1 + (unsigned int)round % 2 };
+		struct reach_options o = { .threads = 1 + (unsigned int)round % 2,
+			                   .chase_after = round % 3 ? 0 : 1 };
 		uint64_t stride = strides[rnd(6)], at = rnd(3) * 8;
 		size_t n = 1 + rnd(30), edges = rnd(2 * n + 1);
 		enum reach_class want[MAX];
@@ -231,6 +275,17 @@ static void random_graphs(void **state)
 		}
 		for (size_t c = 0; c < REACH_NCLASSES; c++)
 			assert_int_equal(r->total[c].bytes, totals[c]);
+		for (size_t i = 0, k = 0; i < n; i++) {
+			uint64_t blocks, bytes;
+
+			if (want[i] != REACH_DEFINITE)
+				continue;
+			credit(&w, edge, want, i, &blocks, &bytes);
+			assert_true(k < r->nleaders);
+			assert_int_equal(r->leaders[k].block, i);
+			assert_int_equal(r->leaders[k].indirect_blocks, blocks);
+			assert_int_equal(r->leaders[k++].indirect_bytes, bytes);
+		}
 		reach_free(r);
 		image_free(w.img);
 	}

@@ -77,7 +77,7 @@ static void *keep_new(size_t size)
 }
 
 /* Frees the i-th block. */
-static void drop(size_t i)
+static __attribute__((noinline)) void drop(size_t i)
 {
 	void *p;
 
@@ -158,7 +158,7 @@ static size_t some_size(void)
 	}
 }
 
-static void churn(unsigned int rounds)
+static __attribute__((noinline)) void churn(unsigned int rounds)
 {
 	for (unsigned int i = 0; i < rounds; i++) {
 		size_t size = some_size(), n = nlive;
@@ -247,7 +247,7 @@ static void *thread(void *arg)
 	return NULL;
 }
 
-static void threads(void)
+static __attribute__((noinline)) void threads(void)
 {
 	pthread_t t[THREADS];
 
@@ -259,7 +259,7 @@ static void threads(void)
 	pthread_barrier_wait(&parked);
 }
 
-static void mapped(void)
+static __attribute__((noinline)) void mapped(void)
 {
 	void *p;
 
@@ -293,7 +293,7 @@ static __attribute__((noinline)) void plant_leaks(void)
 	}
 }
 
-static void foreign(void)
+static __attribute__((noinline)) void foreign(void)
 {
 	for (int i = 0; i < 4; i++) {
 		char *p = sbrk(12344 + 4096 * i); /* not even a multiple of 16 */
@@ -306,7 +306,7 @@ static void foreign(void)
 }
 
 /* No room behind the heap: what malloc needs from now on it maps in pieces. */
-static void blocked(void)
+static __attribute__((noinline)) void blocked(void)
 {
 	uintptr_t end = ((uintptr_t)sbrk(0) + 4095) & ~(uintptr_t)4095;
 
@@ -320,7 +320,7 @@ static void blocked(void)
 	}
 }
 
-static void trimmed(void)
+static __attribute__((noinline)) void trimmed(void)
 {
 	size_t before = nlive;
 

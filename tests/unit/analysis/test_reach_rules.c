@@ -589,7 +589,7 @@ static void large_graph(const char *shape)
 		g.to[i][0] = g.to[i][1] = g.to[i][2] = MANY;
 		order[i] = i;
 	}
-	for (uint32_t i = MANY; i > 1; i--) {
+	for (uint32_t i = MANY; i > 1 && strcmp(shape, "chain") != 0; i--) {
 		uint32_t j = rnd(i), t = order[i - 1];
 
 		order[i - 1] = order[j];
@@ -666,6 +666,12 @@ static void large_list(void **state)
 	large_graph("list");
 }
 
+/* In order of address: the second thread reads ahead for the first. */
+static void large_chain(void **state)
+{
+	large_graph("chain");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -674,7 +680,7 @@ int main(void)
 		cmocka_unit_test(large_block),  cmocka_unit_test(close_blocks),
 		cmocka_unit_test(chains),       cmocka_unit_test(hits),
 		cmocka_unit_test(large_random), cmocka_unit_test(large_tree),
-		cmocka_unit_test(large_list),
+		cmocka_unit_test(large_list),   cmocka_unit_test(large_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,8 +5,6 @@
  * cut; what the kind of capture cannot know; the symbolizer's warnings; and the
  * tracker's own memory, which a person who adds numbers up would otherwise miss.
  */
-#include <string.h>
-
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "output/report_private.h"
@@ -230,9 +228,16 @@ void report_notes(const struct report *r)
 		note(&n, "symbols", 0, *w);
 	if (!n.any) {
 		emit_blank(r->e);
-		emit_text(r->e, EMIT_DIM, 0,
-		          "Nothing was lost: every allocation and every free is in these numbers%s.",
-		          r->p->sampled ? ", as an estimate" : "");
+		/* What other tools wrote does not say. */
+		if (!r->p->tracker_ledger_bytes)
+			emit_text(r->e, EMIT_DIM, 0,
+			          "Whether anything was lost when it was recorded, %s does not tell.",
+			          r->p->format);
+		else
+			emit_text(r->e, EMIT_DIM, 0,
+			          "Nothing was lost: every allocation and every free is in these "
+			          "numbers%s.",
+			          r->p->sampled ? ", as an estimate" : "");
 	}
 	emit_table_end(r->e);
 	tracker_memory(r);

@@ -287,7 +287,7 @@ static struct seep_error *massif_write(const struct profile *p, const struct for
 
 static int probe(const uint8_t *head, size_t len)
 {
-	if (len < 5 || memcmp(head, "desc:", 5) != 0)
+	if (!head || len < 5 || memcmp(head, "desc:", 5) != 0)
 		return 0;
 	return memmem(head, len, "\ntime_unit: ", 12) ? 95
 	       : memmem(head, len, "\ncmd:", 5)       ? 40

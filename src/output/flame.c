@@ -237,10 +237,13 @@ static void put_location(const struct flame *f, struct strings *t, const struct 
 {
 	const char *module =
 		l->module == PROF_NO_MODULE ? NULL : f->pic.v->profile->modules[l->module].path;
+	/* One after the other: the order in which strings get their numbers is the output's. */
 	uint32_t function = string_number(t, l->function ? l->function : "??");
+	uint32_t module_name = string_number(t, module);
+	uint32_t file = string_number(t, l->file);
 
-	buf_printf(b, "%u,%u,%u,%u,%u", function, string_number(t, l->file), l->line,
-	           string_number(t, module), l->flags & VIEW_RUNTIME ? 1u : 0u);
+	buf_printf(b, "%u,%u,%u,%u,%u", function, file, l->line, module_name,
+	           l->flags & VIEW_RUNTIME ? 1u : 0u);
 }
 
 static int put_locations(const struct flame *f, struct buf *out, struct buf *numbers)

@@ -78,7 +78,7 @@ static bool take_prefix(char **p, uint64_t *ret_pid)
 
 static int probe(const uint8_t *head, size_t len)
 {
-	if (len < 4 || memmem(head, len, "<valgrindoutput>", 16))
+	if (!head || len < 4 || memmem(head, len, "<valgrindoutput>", 16))
 		return 0;
 	if (memmem(head, len, "== Memcheck, a memory error detector", 36))
 		return 90;

@@ -98,7 +98,8 @@ static int stride(struct walk *w)
 
 	while (w->at < end && header(w)) {
 		const struct window *win = &w->g->window;
-		const uint8_t *data = win->data - win->start + 8;
+		const uint8_t *data = win->data + 8;
+		const uint64_t start = win->start;
 		const uint64_t last = win->end - 16;
 		uint64_t at = w->at, word = w->word, size;
 		int r;
@@ -119,7 +120,7 @@ static int stride(struct walk *w)
 			at += size;
 			if (at > last)
 				break;
-			memcpy(&word, data + at, 8);
+			memcpy(&word, data + (at - start), 8);
 			if (!word)
 				break; /* perhaps only not loaded: header() knows */
 		}

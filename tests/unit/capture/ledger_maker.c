@@ -107,7 +107,8 @@ uint32_t maker_module(struct maker *m, const char *path, uint64_t start, uint64_
 		                       .path = maker_string(m, path),
 		                       .load_seq = (uint32_t)m->h->nmodules + 1,
 		                       .build_id_len = (uint8_t)len };
-	memcpy(mod->build_id, id, len);
+	if (len)
+		memcpy(mod->build_id, id, len);
 	return (uint32_t)m->h->nmodules++;
 }
 

@@ -113,26 +113,6 @@ static int list_formats(void)
 
 /* ---- in ---------------------------------------------------------------------------- */
 
-static struct seep_error *open_inputs(char **names, size_t n, struct profile **ret_profile)
-{
-	struct profile **in = calloc(n, sizeof(*in));
-	struct read_options read = { .blocks = false };
-	struct seep_error *err = NULL;
-
-	if (!in)
-		return &seep_error_nomem;
-	for (size_t i = 0; !err && i < n; i++)
-		err = cli_open_profile("export", names[i], &read, &in[i]);
-	if (!err && n == 1)
-		*ret_profile = TAKE(in[0]);
-	else if (!err)
-		err = profile_merge(in, n, ret_profile);
-	for (size_t i = 0; i < n; i++)
-		profile_free(in[i]);
-	free(in);
-	return err;
-}
-
 static struct seep_error *symbolize(const struct options *o, struct profile *p)
 {
 	struct symbolizer *sym = NULL;
@@ -189,7 +169,7 @@ static struct seep_error *export(const struct options *o, char **names, size_t n
 	    cli_terminal(STDOUT_FILENO))
 		err = seep_error_new(0, "pprof's format is nothing for a terminal: give -o FILE");
 	if (!err)
-		err = open_inputs(names, n, &p);
+		err = cli_open_profiles("export", names, n, &p);
 	if (!err && (snapshot || f->names))
 		err = symbolize(o, p);
 	if (!err && snapshot)

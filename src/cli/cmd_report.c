@@ -89,28 +89,6 @@ static struct seep_error *make_report_options(const struct options *o, struct re
 	return NULL;
 }
 
-/* ---- input ------------------------------------------------------------------- */
-
-static struct seep_error *open_inputs(char **names, size_t n, struct profile **ret_profile)
-{
-	struct profile **in = calloc(n, sizeof(*in));
-	struct read_options read = { .blocks = false };
-	struct seep_error *err = NULL;
-
-	if (!in)
-		return &seep_error_nomem;
-	for (size_t i = 0; !err && i < n; i++)
-		err = cli_open_profile("report", names[i], &read, &in[i]);
-	if (!err && n == 1)
-		*ret_profile = TAKE(in[0]);
-	else if (!err)
-		err = profile_merge(in, n, ret_profile);
-	for (size_t i = 0; i < n; i++)
-		profile_free(in[i]);
-	free(in);
-	return err;
-}
-
 /* ---- output ------------------------------------------------------------------ */
 
 static struct seep_error *emit_report(const struct options *o, const struct report_options *r,
@@ -160,7 +138,7 @@ static struct seep_error *report(const struct options *o, char **names, size_t n
 	else if (!err && r.by == GROUP_KIND)
 		view.kinds = PROF_ALL_KINDS;
 	if (!err)
-		err = open_inputs(names, n, &p);
+		err = cli_open_profiles("report", names, n, &p);
 	if (!err)
 		err = symbol_cli_run(&o->symbols, p, &sym);
 	if (!err)

@@ -97,3 +97,24 @@ struct seep_error *cli_open_profile(const char *command, const char *what,
 		*ret_profile = p;
 	return err;
 }
+
+struct seep_error *cli_open_profiles(const char *command, char **names, size_t n,
+                                     struct profile **ret_profile)
+{
+	struct profile **in = calloc(n, sizeof(*in));
+	struct read_options read = { .blocks = false };
+	struct seep_error *err = NULL;
+
+	if (!in)
+		return &seep_error_nomem;
+	for (size_t i = 0; !err && i < n; i++)
+		err = cli_open_profile(command, names[i], &read, &in[i]);
+	if (!err && n == 1)
+		*ret_profile = TAKE(in[0]);
+	else if (!err)
+		err = profile_merge(in, n, ret_profile);
+	for (size_t i = 0; i < n; i++)
+		profile_free(in[i]);
+	free(in);
+	return err;
+}

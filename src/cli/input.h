@@ -3,6 +3,8 @@
 #ifndef SEEP_CLI_INPUT_H
 #define SEEP_CLI_INPUT_H
 
+#include <stddef.h>
+
 struct profile;
 struct read_options;
 struct seep_error;
@@ -14,5 +16,9 @@ struct seep_error;
  */
 struct seep_error *cli_open_profile(const char *command, const char *what,
                                     const struct read_options *opts, struct profile **ret_profile);
+
+/* One profile of all that are named: several are merged. */
+struct seep_error *cli_open_profiles(const char *command, char **names, size_t n,
+                                     struct profile **ret_profile);
 
 #endif

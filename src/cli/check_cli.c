@@ -118,7 +118,7 @@ size_t check_cli_options(struct check_cli *c, struct cli_option *rows)
 		{ CLI_U64, 0, "error-exitcode", &c->error_exitcode, "N",
 		  "exit status when there are such leaks (default 1); 0: never", false,
 		  &c->error_exitcode_given },
-		{ CLI_STRING, 0, "preset", &c->preset, "TOOL",
+		{ CLI_STRING, 0, "presets", &c->preset, "TOOL",
 		  "classes as memcheck (default) or lsan has them", false, NULL },
 		{ CLI_LIST, 0, "suppressions", &c->suppression_files, "FILE",
 		  "rules in valgrind's or LeakSanitizer's syntax for leaks not to report", false,
@@ -165,7 +165,7 @@ static struct seep_error *resolve_preset(struct check_cli *c)
 	if (!c->preset || !strcmp(c->preset, "memcheck"))
 		return NULL;
 	if (strcmp(c->preset, "lsan") != 0)
-		return seep_error_hint(seep_error_new(0, "--preset cannot be '%s'", c->preset),
+		return seep_error_hint(seep_error_new(0, "--presets cannot be '%s'", c->preset),
 		                       "It is memcheck or lsan.");
 	c->lsan = true;
 	c->reach.interior_reachable = true;

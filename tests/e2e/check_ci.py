@@ -24,7 +24,7 @@ def exit_statuses(w):
             ('check_definite', ['--error-exitcode=0'], 0),
             ('check_possible', ['--error-exitcode=9'], 9),
             ('check_possible', ['--error-exitcode=9', '--fail-on=definite'], 0),
-            ('check_possible', ['--error-exitcode=9', '--preset=lsan'], 0),
+            ('check_possible', ['--error-exitcode=9', '--presets=lsan'], 0),
             ('check_indirect', ['--fail-on=indirect'], 1),
             ('check_root_data', ['--error-exitcode=9'], 0),
             ('check_root_data', ['--fail-on=definite,possible,indirect'], 0),
@@ -42,7 +42,7 @@ def exit_statuses(w):
 @case
 def options_that_make_no_sense(w):
     for options in (['--fail-on=definitely'], ['--show-kinds=x'], ['--error-exitcode=256'], ['--error-exitcode=x'],
-                    ['--preset=helgrind'], ['--leak-check=maybe'], ['--heuristics=luck'], ['--roots=trees'],
+                    ['--presets=helgrind'], ['--leak-check=maybe'], ['--heuristics=luck'], ['--roots=trees'],
                     ['--pointer-mask=xyz'], ['--pointer-mask=0'], ['--heapcheck=lax'],
                     ['--suppressions=/no/such/file'], ['--baseline=/no/such/file'], ['--check-at=noon'],
                     ['--junit=/no/such/folder/x']):

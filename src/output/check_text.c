@@ -255,6 +255,11 @@ static void coverage_text(struct emit *e, const struct check_coverage *v)
 	if (v->stopped_ns) {
 		buf_puts(&b, " The process stood still for ");
 		unit_duration(&b, v->stopped_ns);
+		if (v->resident_bytes) {
+			buf_puts(&b, " with ");
+			unit_bytes(&b, v->resident_bytes);
+			buf_puts(&b, " resident");
+		}
 		buf_puts(&b, ".");
 	}
 	if (v->checker_bytes) {

@@ -345,6 +345,7 @@ static struct seep_error *cover(struct check *c, const struct check_input *in, c
 		v->root_bytes += r->root_bytes[k];
 	v->scanned_bytes = r->scanned_bytes;
 	v->unreadable_bytes = r->unreadable_bytes + in->heap->skipped_bytes;
+	v->torn = in->heap->resyncs;
 	v->stopped_ns = img->stopped_ns;
 	v->resident_bytes = img->resident_bytes;
 	v->checker_bytes = r->memory_bytes;

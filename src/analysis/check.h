@@ -38,6 +38,7 @@ struct check_coverage {
 		internal_bytes; /* the C library's own: reachable, on a line of their own */
 	uint64_t threads, missed_threads;
 	uint64_t root_bytes, scanned_bytes, unreadable_bytes;
+	uint64_t torn; /* places where the heap's chain of blocks was broken: damage, or malloc at work */
 	uint64_t stopped_ns, resident_bytes;
 	uint64_t checker_bytes;
 	uint64_t ns_image, ns_walk, ns_ledger, ns_mark, ns_symbols;

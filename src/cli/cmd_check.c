@@ -5,7 +5,8 @@
  *
  *     operand → image → check → report
  *
- * A running process is looked at twice when the first look finds something lost.
+ * A running process is looked at twice when the first look finds something lost, and again when it was stopped inside
+ * malloc, with the chain of blocks half rewritten.
  *
  * With --watch this is done again and again, and only what stayed lost from one check to the
  * next is reported: while a program runs, a pointer may be on its way from one place to another.
@@ -29,9 +30,11 @@
 #include "cli/commands.h"
 #include "cli/target.h"
 #include "proc/image.h"
+#include "proc/procfs.h"
 #include "profile/profile.h"
 
-#define CONFIRM_MS 20 /* between the two checks of a running process */
+#define CONFIRM_NS (20 * UINT64_C(1000000)) /* between two looks at a running process */
+#define MAX_LOOKS 5 /* at a heap that was caught in the middle of a change */
 
 struct command {
 	struct check_cli cli;
@@ -285,6 +288,38 @@ static bool rest(uint64_t ns)
 	return !interrupted;
 }
 
+/*
+ * One check of a running program that was not stopped with a block half split or half joined: such a chain is whole
+ * again a moment later.  What stays broken is damage, and is reported.
+ */
+static struct seep_error *check_whole(const struct command *c, const struct check_lost *persisted,
+                                      struct check **ret_check)
+{
+	_cleanup_check_ struct check *check = NULL;
+	struct seep_error *err = NULL;
+
+	for (int looks = 0; !err && looks < MAX_LOOKS; looks++) {
+		if (looks)
+			rest(CONFIRM_NS);
+		check_free(check);
+		check = NULL;
+		err = check_once(c, persisted, &check);
+		if (!err && (c->core || !check->coverage.torn))
+			break;
+	}
+	if (!err)
+		*ret_check = TAKE(check);
+	return err;
+}
+
+/* Whether the process is gone, or as good as: a zombie, or at its last steps with its memory released. */
+static bool has_ended(pid_t pid)
+{
+	struct procfs_status st;
+
+	return procfs_status(pid, &st) || !st.has_size;
+}
+
 static void say_round(const struct check *check, uint64_t round, size_t same)
 {
 	char when[32];
@@ -315,8 +350,8 @@ static int watch(const struct command *c)
 	for (uint64_t round = 1; !err && !interrupted; round++) {
 		size_t same = 0, all;
 
-		err = check_once(c, round > 1 ? &last : NULL, &check);
-		if (err && round > 1 && kill(c->pid, 0) < 0 && errno == ESRCH) {
+		err = check_whole(c, round > 1 ? &last : NULL, &check);
+		if (err && round > 1 && has_ended(c->pid)) {
 			seep_error_free(err);
 			err = NULL;
 			cli_warn("check", "process %d has ended", (int)c->pid);
@@ -360,13 +395,12 @@ static int watch(const struct command *c)
  */
 static struct seep_error *check_twice(const struct command *c, struct check **ret_check)
 {
-	const struct timespec moment = { .tv_nsec = CONFIRM_MS * 1000000L };
 	_cleanup_check_ struct check *first = NULL;
-	struct seep_error *err = check_once(c, NULL, &first);
+	struct seep_error *err = check_whole(c, NULL, &first);
 
 	if (!err && !c->core && first->lost.n) {
-		nanosleep(&moment, NULL);
-		return check_once(c, &first->lost, ret_check);
+		rest(CONFIRM_NS);
+		return check_whole(c, &first->lost, ret_check);
 	}
 	if (!err)
 		*ret_check = TAKE(first);

@@ -33,10 +33,8 @@ static struct seep_error *gone(pid_t pid)
 static struct seep_error *zombie(pid_t pid, const struct procfs_status *st)
 {
 	return seep_error_hint(
-		seep_error_new(0,
-	                       "process %d (%s) has ended and has no memory any more: its parent has "
-	                       "not waited for it yet",
-	                       (int)pid, st->name),
+		seep_error_new(0, "process %d (%s) has ended and has no memory any more", (int)pid,
+	                       st->name),
 		"a core file it may have left can be checked; next time `seep run --check` sees the end");
 }
 
@@ -75,6 +73,20 @@ static struct seep_error *wrong_class(pid_t pid)
 		"build it for 64 bits to check it, or use a 32-bit build of valgrind");
 }
 
+/* PF_KTHREAD of the flags in /proc/PID/stat (proc_pid_stat(5), field 9): Kthread: in status is newer than Linux 6.9. */
+static bool is_kernel_thread(pid_t pid)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	unsigned int flags = 0;
+	const char *name_end;
+
+	if (procfs_read(pid, "stat", 8192, &b) || !b.len)
+		return false;
+	name_end = strrchr(b.data, ')');
+	return name_end && sscanf(name_end, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+	       flags & 0x00200000;
+}
+
 struct seep_error *refusal_check(pid_t pid)
 {
 	struct procfs_status st;
@@ -106,8 +118,11 @@ struct seep_error *refusal_check(pid_t pid)
 			return zombie(pid, &st);
 		return NULL;
 	}
-	if (!st.has_size)
+	if (!st.has_size && is_kernel_thread(pid))
 		goto kernel;
+	/* Between the release of its memory and its last state a process that ends is no zombie yet. */
+	if (!st.has_size)
+		return zombie(pid, &st);
 	if (st.tracer)
 		return traced(pid, &st);
 	if (class_of(pid) == ELFCLASS32)

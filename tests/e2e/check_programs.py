@@ -284,9 +284,10 @@ def sqlite_with_a_large_script(w):
         wait_for(lambda: os.path.basename(os.readlink('/proc/%d/exe' % process.pid)) == 'sqlite3', 'sqlite to run')
         while rounds < ROUNDS and process.poll() is None:
             run = w.check_run(process.pid, '--no-clone' if rounds % 3 == 2 else '--clone')
-            if run.status and process.poll() is not None:
+            if run.status:  # it has just ended
+                wait_for(lambda: process.poll() is not None, 'sqlite to have ended: %s' % run.describe(), 10)
+                check('ended' in run.stderr, run.describe())
                 break
-            check_equal(run.status, 0, run.describe())
             found = parse_checks(run.stdout)[0]
             if not any(c['blocks'] for c in found.data['classes'].values()):
                 continue  # the loader has not come to the program yet

@@ -65,12 +65,52 @@ void profile_free(struct profile *p)
 	free(p->threads);
 	free(p->blocks);
 	free(p->points);
+	free(p->rss);
+	for (size_t i = 0; i < p->nevents; i++)
+		free(p->events[i].text);
+	free(p->events);
 	free(p->source);
 	free(p->format);
 	free(p->exe);
 	free(p->command);
 	free(p->allocator);
 	free(p);
+}
+
+bool profile_add_event(struct profile *p, uint64_t time, enum prof_event_kind kind, const char *text)
+{
+	struct prof_event *more = reallocarray(p->events, p->nevents + 1, sizeof(*p->events));
+	char *copy = text ? strdup(text) : NULL;
+	size_t at = p->nevents;
+
+	if (more)
+		p->events = more;
+	if (!more || (text && !copy)) {
+		free(copy);
+		return false;
+	}
+	while (at && p->events[at - 1].time > time)
+		at--;
+	memmove(&p->events[at + 1], &p->events[at], (p->nevents - at) * sizeof(*p->events));
+	p->events[at] = (struct prof_event){ .time = time, .kind = (uint8_t)kind, .text = copy };
+	p->nevents++;
+	return true;
+}
+
+bool profile_add_rss(struct profile *p, uint64_t time, uint64_t bytes)
+{
+	struct prof_rss *more = reallocarray(p->rss, p->nrss + 1, sizeof(*p->rss));
+	size_t at = p->nrss;
+
+	if (!more)
+		return false;
+	p->rss = more;
+	while (at && p->rss[at - 1].time > time)
+		at--;
+	memmove(&p->rss[at + 1], &p->rss[at], (p->nrss - at) * sizeof(*p->rss));
+	p->rss[at] = (struct prof_rss){ .time = time, .bytes = bytes };
+	p->nrss++;
+	return true;
 }
 
 /* ---- check ------------------------------------------------------------- */

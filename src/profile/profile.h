@@ -124,6 +124,30 @@ struct prof_point {
 	uint64_t inuse, alloc_bytes, alloc_blocks;
 };
 
+/* Resident memory at one moment, as the kernel counts it (VmRSS), read from outside. */
+struct prof_rss {
+	uint64_t time; /* ns since start */
+	uint64_t bytes;
+};
+
+/* Something worth a mark on the time axis.  The words are for people; the kind is for programs. */
+enum prof_event_kind {
+	PROF_EVENT_SNAPSHOT = 0, /* text: why it was taken: "every 60s", "new high", "SIGUSR2" */
+	PROF_EVENT_FORK = 1,
+	PROF_EVENT_EXEC = 2,
+	PROF_EVENT_LOAD = 3, /* text: the module's path */
+	PROF_EVENT_UNLOAD = 4,
+	PROF_EVENT_CONTROL = 5, /* tracking switched, or its period changed; text: to what */
+	PROF_EVENT_KILLED = 6,  /* text: by whom, as far as is known */
+	PROF_EVENT_NKINDS
+};
+
+struct prof_event {
+	uint64_t time; /* ns since start */
+	uint8_t kind;  /* enum prof_event_kind */
+	char *text;    /* NULL: none */
+};
+
 /* What an exact or sampled source says of itself; printed by every report. */
 struct prof_losses {
 	uint64_t count[PROF_NLOSSES]; /* enum ledger_loss */
@@ -160,11 +184,19 @@ struct profile {
 	struct prof_thread *threads; /* [0]: unknown/other */
 	struct prof_block *blocks;
 	struct prof_point *points;
-	size_t nmodules, nframes, nsymbols, nsites, ncells, nthreads, nblocks, npoints;
+	struct prof_rss *rss;      /* ascending by time */
+	struct prof_event *events; /* ascending by time */
+	size_t nmodules, nframes, nsymbols, nsites, ncells, nthreads, nblocks, npoints, nrss,
+		nevents;
 	struct prof_class classes[PROF_SIZE_CLASSES];
 };
 
 struct seep_error;
+
+/* One more; its place is by time, after those of the same.  text is copied.  False: out of memory. */
+bool profile_add_event(struct profile *p, uint64_t time, enum prof_event_kind kind,
+                       const char *text);
+bool profile_add_rss(struct profile *p, uint64_t time, uint64_t bytes);
 
 struct profile *profile_new(void); /* NULL: out of memory; has the root frame and the unknown symbol */
 void profile_free(struct profile *p);

@@ -40,12 +40,6 @@ static size_t table_bytes(size_t nblocks)
 	return (nblocks + 1) * sizeof(uint32_t);
 }
 
-static uint32_t position_of(const struct index *ix, const struct spot *s)
-{
-	return (uint32_t)((size_t)(s->line - ix->lines) * LINE_BITS + s->word * 64u +
-	                  (unsigned int)__builtin_ctzll(s->bit));
-}
-
 /* The spot of the block that starts at v.  false: none does; *ret_interior: but one may be meant. */
 static bool start_spot(const struct index *ix, uint64_t v, const struct segment *s,
                        struct spot *ret_spot, bool *ret_interior)
@@ -80,7 +74,7 @@ static bool room_for(struct sweep *w, unsigned int n)
 	struct chase *c = w->chase;
 	size_t most = w->ix->nblocks * 4;
 
-	if (c->nmore + n > most || c->nmore + n >= CHASE_MORE)
+	if (c->nmore + n > most || c->nmore + n >= CHASE_SEEN)
 		return false;
 	if (c->nmore + n > c->cap) {
 		size_t cap = c->cap ? c->cap + c->cap / 2 : 4096;
@@ -105,25 +99,23 @@ static void tabled(struct sweep *w, uint32_t block, uint32_t next)
 /* The pointers batch[i..j) of one block. */
 static void settle(struct sweep *w, unsigned int i, unsigned int j)
 {
-	uint32_t block = w->batch[i].block, found[POINTERS], own;
+	uint32_t block = w->batch[i].block, found[POINTERS];
 	struct chase *c = w->chase;
 	unsigned int n = 0;
-	struct spot s;
 
-	index_spot(w->ix, block, &s);
-	own = position_of(w->ix, &s);
 	for (; i < j; i++) {
+		struct spot s;
 		bool interior;
-		uint32_t at;
+		uint32_t to;
 
 		if (!start_spot(w->ix, w->batch[i].v, w->batch[i].segment, &s, &interior)) {
 			if (interior)
 				return; /* to be read */
 			continue;
 		}
-		at = position_of(w->ix, &s);
-		if (at != own && !spot_reached(&s) && (!n || found[n - 1] != at))
-			found[n++] = at;
+		to = line_block(s.line, s.word, (unsigned int)__builtin_ctzll(s.bit));
+		if (to != block && !spot_reached(&s) && (!n || found[n - 1] != to))
+			found[n++] = to;
 	}
 	if (!n) {
 		tabled(w, block, CHASE_NONE);
@@ -222,7 +214,7 @@ int chase_init(struct chase *c, struct index *ix, struct reader *r, const struct
 	bool failed;
 
 	*c = (struct chase){ 0 };
-	if (ix->nlines >= CHASE_MOST / LINE_BITS)
+	if (ix->nblocks >= CHASE_MOST)
 		return -E2BIG;
 	w = calloc(1, sizeof(*w));
 	c->next = mmap(NULL, table_bytes(ix->nblocks), PROT_READ | PROT_WRITE,
@@ -258,6 +250,33 @@ void chase_release(struct chase *c)
 		munmap(c->next, table_bytes(c->nblocks));
 	free(c->more);
 	*c = (struct chase){ 0 };
+}
+
+void chase_settle(struct chase *c, struct index *ix)
+{
+	if (!c->unsettled)
+		return;
+	c->unsettled = false;
+	for (size_t i = 0; i < ix->nlines; i++) {
+		struct line *l = &ix->lines[i];
+
+		for (unsigned int k = 0; k < 2; k++) {
+			uint64_t bits = l->starts[k] & ~l->scanned[k], seen = 0;
+			uint32_t b = line_block(l, k, 0);
+
+			if (bits == l->starts[k]) { /* most often: all of them, one after the other */
+				for (; bits; bits &= bits - 1)
+					if (c->next[b++] & CHASE_SEEN)
+						seen |= bits & -bits;
+			}
+			for (; bits; bits &= bits - 1)
+				if (c->next[line_block(l, k, (unsigned int)__builtin_ctzll(bits))] &
+				    CHASE_SEEN)
+					seen |= bits & -bits;
+			l->reached[k] |= seen;
+			l->scanned[k] |= seen;
+		}
+	}
 }
 
 uint64_t chase_scanned(const struct chase *c, const struct index *ix)

@@ -135,6 +135,14 @@ static inline bool spot_reached(const struct spot *s)
 	return __atomic_load_n(&s->line->reached[s->word], __ATOMIC_RELAXED) & s->bit;
 }
 
+/* While nobody else marks: an atomic operation would wait for all loads before it, and those after it for it. */
+static inline void spot_reach_alone(const struct spot *s)
+{
+	uint64_t *word = &s->line->reached[s->word];
+
+	__atomic_store_n(word, __atomic_load_n(word, __ATOMIC_RELAXED) | s->bit, __ATOMIC_RELAXED);
+}
+
 static inline bool spot_reach(const struct spot *s) /* true: it was not before */
 {
 	return !(__atomic_fetch_or(&s->line->reached[s->word], s->bit, __ATOMIC_SEQ_CST) & s->bit);

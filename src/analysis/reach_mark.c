@@ -36,6 +36,8 @@ static void wake(struct mark *m)
 	if (!help && !done)
 		return;
 	pthread_mutex_lock(&m->lock);
+	if (m->workers[0].alone) /* then it is the one that calls */
+		m->workers[0].alone = false;
 	if (help)
 		pthread_cond_signal(&m->help);
 	if (done)
@@ -141,63 +143,11 @@ static bool work_once(struct worker *w)
 	return false;
 }
 
+/* With the lock. */
 static bool worth_helping(const struct mark *m)
 {
 	return m->ntasks + __atomic_load_n(&m->npending, __ATOMIC_SEQ_CST) >= HELP_AT &&
-	       !__atomic_load_n(&m->want_chase, __ATOMIC_SEQ_CST);
-}
-
-bool work_fetched(struct worker *w, uint64_t start, uint64_t end)
-{
-	struct mark *m = w->mark;
-	struct fetch *f = &m->fetch;
-	bool got = false;
-
-	pthread_mutex_lock(&m->lock);
-	if (f->state != FETCH_NONE && start >= f->start && end <= f->end) {
-		while (f->state == FETCH_BUSY)
-			pthread_cond_wait(&m->fetched, &m->lock);
-		if (f->state == FETCH_READY && reader_has(&f->reader, start, end)) {
-			struct reader r = w->reader;
-
-			w->reader = f->reader;
-			f->reader = r;
-			got = true;
-		}
-		f->state = FETCH_NONE; /* nobody got round to it: it is read here */
-	}
-	pthread_mutex_unlock(&m->lock);
-	return got;
-}
-
-void work_fetch(struct worker *w)
-{
-	struct mark *m = w->mark;
-	struct fetch *f = &m->fetch;
-
-	if (!m->nthreads || !f->reader.buf || w->reader.end - m->lo >= m->span)
-		return;
-	pthread_mutex_lock(&m->lock);
-	if (f->state != FETCH_BUSY) {
-		f->start = w->reader.end & ~UINT64_C(7);
-		f->end = f->start + WINDOW;
-		f->state = FETCH_WANTED;
-		pthread_cond_signal(&m->help);
-	}
-	pthread_mutex_unlock(&m->lock);
-}
-
-/* With the lock, which it gives back for the time of the read. */
-static void fetch(struct mark *m)
-{
-	struct fetch *f = &m->fetch;
-
-	f->state = FETCH_BUSY;
-	pthread_mutex_unlock(&m->lock);
-	reader_fill(&f->reader, f->start, f->end, NULL);
-	pthread_mutex_lock(&m->lock);
-	f->state = FETCH_READY;
-	pthread_cond_broadcast(&m->fetched);
+	       !m->workers[0].alone && !__atomic_load_n(&m->want_chase, __ATOMIC_SEQ_CST);
 }
 
 static void *helper(void *arg)
@@ -207,8 +157,8 @@ static void *helper(void *arg)
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
-		if (m->fetch.state == FETCH_WANTED)
-			fetch(m);
+		while (!m->stop && fetch_help(m))
+			;
 		if (worth_helping(m)) {
 			m->busy++;
 			while (worth_helping(m) && work_once(w))
@@ -220,7 +170,7 @@ static void *helper(void *arg)
 			pthread_cond_signal(&m->done);
 		}
 		__atomic_add_fetch(&m->idle, 1, __ATOMIC_SEQ_CST);
-		if (!m->stop && !worth_helping(m) && m->fetch.state != FETCH_WANTED)
+		if (!m->stop && !worth_helping(m) && !fetch_wanted(m))
 			pthread_cond_wait(&m->help, &m->lock);
 		__atomic_sub_fetch(&m->idle, 1, __ATOMIC_SEQ_CST);
 	}
@@ -266,8 +216,15 @@ int mark_run(struct mark *m)
 				pthread_cond_wait(&m->done, &m->lock);
 			continue;
 		}
-		if (work_once(w))
+		if (worth_helping(m))
+			pthread_cond_signal(&m->help);
+		else
+			w->alone = !m->busy;
+		if (work_once(w)) {
+			w->alone = false;
 			continue;
+		}
+		w->alone = false;
 		__atomic_store_n(&m->waiting, 1, __ATOMIC_SEQ_CST);
 		if (!m->ntasks && !__atomic_load_n(&m->npending, __ATOMIC_SEQ_CST)) {
 			if (!m->busy)
@@ -281,6 +238,7 @@ int mark_run(struct mark *m)
 	}
 	__atomic_store_n(&m->waiting, 0, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&m->lock);
+	chase_settle(&m->chase, m->ix);
 	work_flush(w);
 	for (unsigned int i = 0; i < m->nworkers; i++)
 		m->failed |= m->workers[i].failed;
@@ -315,7 +273,7 @@ void mark_seed_block(struct mark *m, uint32_t block)
 	struct spot s;
 
 	index_spot(m->ix, block, &s);
-	work_reach(&m->workers[0], &s);
+	work_reach(&m->workers[0], &s, block_address(&m->blocks[block]));
 }
 
 uint32_t *mark_hits(struct mark *m, size_t *ret_n)
@@ -356,8 +314,11 @@ struct mark_sums mark_sums(const struct mark *m)
 		s.memory += w->reader.cap + w->probe.cap + DEFER * sizeof(*w->deferred) +
 		            w->hits_cap * sizeof(*w->hits) + w->more_cap * sizeof(*w->more);
 	}
-	s.swapped += m->fetch.reader.swapped;
-	s.memory += m->chase_memory + m->fetch.reader.cap;
+	for (unsigned int i = 0; i < FETCHES; i++) {
+		s.swapped += m->fetch[i].reader.swapped;
+		s.memory += m->fetch[i].reader.cap;
+	}
+	s.memory += m->chase_memory;
 	return s;
 }
 
@@ -401,8 +362,8 @@ struct mark *mark_new(const struct image *img, struct index *ix, struct block *b
 	pthread_cond_init(&m->help, NULL);
 	pthread_cond_init(&m->done, NULL);
 	pthread_cond_init(&m->fetched, NULL);
-	if (m->nworkers > 1)
-		failed |= reader_init(&m->fetch.reader, img, WINDOW + 4096) < 0;
+	for (unsigned int i = 0; i < FETCHES && m->nworkers > 1; i++)
+		failed |= reader_init(&m->fetch[i].reader, img, WINDOW + 4096) < 0;
 	for (unsigned int i = 0; i < m->nworkers; i++) {
 		struct worker *w = &m->workers[i];
 
@@ -439,7 +400,8 @@ void mark_free(struct mark *m)
 	pthread_cond_destroy(&m->help);
 	pthread_cond_destroy(&m->done);
 	pthread_cond_destroy(&m->fetched);
-	reader_release(&m->fetch.reader);
+	for (unsigned int i = 0; i < FETCHES; i++)
+		reader_release(&m->fetch[i].reader);
 	pthread_mutex_destroy(&m->lock);
 	chase_release(&m->chase);
 	free(m->pending);

@@ -15,11 +15,11 @@
 
 /* ---- a pointer ------------------------------------------------------------------------------- */
 
-static void trail_add(struct worker *w, uint32_t position)
+static void trail_add(struct worker *w, uint32_t block)
 {
 	if (w->trail_n < TRAIL) {
-		__builtin_prefetch(&w->mark->ix->lines[position / LINE_BITS], 1);
-		w->trail[(w->trail_head + w->trail_n++) % TRAIL] = position;
+		__builtin_prefetch(&w->mark->chase.next[block], 1);
+		w->trail[(w->trail_head + w->trail_n++) % TRAIL] = block;
 		return;
 	}
 	if (w->nmore == w->more_cap) {
@@ -33,68 +33,95 @@ static void trail_add(struct worker *w, uint32_t position)
 		w->more = p;
 		w->more_cap = cap;
 	}
-	w->more[w->nmore++] = position;
+	w->more[w->nmore++] = block;
 }
 
 /* A block whose pointers are known from the chase's table need not be read.  false: it must be. */
 static bool follow(struct worker *w, struct line *l, unsigned int word, uint64_t bit)
 {
-	const struct chase *c = &w->mark->chase;
-	uint32_t b = line_block(l, word, (unsigned int)__builtin_ctzll(bit)), next = c->next[b];
+	uint32_t b = line_block(l, word, (unsigned int)__builtin_ctzll(bit));
 
-	if (next == CHASE_READ)
+	if (w->mark->chase.next[b] == CHASE_READ)
 		return false;
 	l->scanned[word] |= bit;
-	if (next & CHASE_MORE) {
-		const uint32_t *more = &c->more[next & ~CHASE_MORE];
-
-		for (uint32_t i = 0; i < more[0]; i++)
-			trail_add(w, more[1 + i]);
-	} else if (next != CHASE_NONE) {
-		trail_add(w, next - CHASE_FIRST);
-	}
+	trail_add(w, b);
 	return true;
 }
 
+/* One that was seen and is not in the table waits for its segment.  Nobody else is at work. */
+static void trail_read(struct worker *w, uint32_t block)
+{
+	struct spot s;
+
+	index_spot(w->mark->ix, block, &s);
+	if (spot_reached(&s))
+		return;
+	spot_reach_alone(&s);
+	work_pending(w->mark, s.segment);
+}
+
+/* The next block of the trail, and as long as there is just one way on, what comes behind it. */
 static void trail_pop(struct worker *w)
 {
-	const struct mark *m = w->mark;
-	struct spot s = { 0 };
-	uint32_t at;
+	struct chase *c = &w->mark->chase;
+	uint32_t b, next;
 
 	if (!w->trail_n)
 		trail_add(w, w->more[--w->nmore]);
-	at = w->trail[w->trail_head];
+	b = w->trail[w->trail_head];
 	w->trail_head = (w->trail_head + 1) % TRAIL;
 	w->trail_n--;
-	s.line = &m->ix->lines[at / LINE_BITS];
-	s.word = at / 64 % 2;
-	s.bit = UINT64_C(1) << at % 64;
-	if (spot_reached(&s))
-		return;
-	/* Nobody else is at work, and an atomic operation would wait for all loads before it. */
-	s.line->reached[s.word] |= s.bit;
-	if (follow(w, s.line, s.word, s.bit))
-		return;
-	at = line_block(s.line, s.word, at % 64);
-	work_pending(w->mark, index_segment(m->ix, block_address(&m->blocks[at]) >> SEGMENT_SHIFT));
+	for (;;) {
+		next = c->next[b];
+		if (next == CHASE_READ) {
+			trail_read(w, b);
+			return;
+		}
+		if (next & CHASE_SEEN)
+			return;
+		c->next[b] = next | CHASE_SEEN;
+		c->unsettled = true;
+		if (next == CHASE_NONE)
+			return;
+		if (next & CHASE_MORE) {
+			const uint32_t *more = &c->more[next & ~CHASE_MORE];
+
+			for (uint32_t i = 0; i < more[0]; i++)
+				trail_add(w, more[1 + i]);
+			return;
+		}
+		b = next - CHASE_FIRST;
+		if (w->trail_n) { /* others wait: their loads overlap */
+			trail_add(w, b);
+			return;
+		}
+	}
 }
 
-void work_reach(struct worker *w, const struct spot *s)
+/*
+ * A chain of pointers is as fast as the way from one load to the next: so the address comes from the pointer itself, not
+ * from the table of blocks, whose size is only compared with.
+ */
+void work_reach(struct worker *w, const struct spot *s, uint64_t address)
 {
 	struct mark *m = w->mark;
 
-	if (spot_reached(s) || !spot_reach(s))
+	if (spot_reached(s))
+		return;
+	if (w->alone)
+		spot_reach_alone(s);
+	else if (!spot_reach(s))
 		return;
 	if (m->chase.next && follow(w, s->line, s->word, s->bit))
 		return;
 	if (s->segment == w->segment && w->nstack < STACK) {
 		unsigned int bit = (unsigned int)__builtin_ctzll(s->bit);
 		uint32_t b = line_block(s->line, s->word, bit);
-		uint64_t a = block_address(&m->blocks[b]);
 
-		if (reader_has(&w->reader, a & ~UINT64_C(7), a + block_length(&m->blocks[b]))) {
+		if (reader_has(&w->reader, address & ~UINT64_C(7),
+		               address + block_length(&m->blocks[b]))) {
 			w->stack[w->nstack].line = s->line;
+			w->stack[w->nstack].address = address;
 			w->stack[w->nstack].block = b;
 			w->stack[w->nstack].word = (uint8_t)s->word;
 			w->stack[w->nstack++].bit = (uint8_t)bit;
@@ -186,7 +213,7 @@ static void visit_interior(struct worker *w, uint64_t v)
 		return;
 	index_spot(m->ix, b, &s);
 	if (m->all || m->interior || v == block_address(&m->blocks[b])) {
-		work_reach(w, &s);
+		work_reach(w, &s, block_address(&m->blocks[b]));
 	} else if (spot_reached(&s)) {
 		return;
 	} else if (!m->heuristics) {
@@ -210,7 +237,7 @@ static void visit(struct worker *w, uint64_t v, struct segment *s)
 	}
 	l = &w->mark->ix->lines[s->line + g / LINE_BITS];
 	if (l->starts[word] & bit && !(off & ((UINT64_C(1) << s->shift) - 1))) {
-		work_reach(w, &(struct spot){ s, l, bit, word });
+		work_reach(w, &(struct spot){ s, l, bit, word }, v);
 		return;
 	}
 	/* Inside a block that is reached already, or behind its end: neither matters. */
@@ -277,10 +304,10 @@ static void scan(struct worker *w, uint64_t start, uint64_t end)
 
 /* ---- a segment ------------------------------------------------------------------------------- */
 
-static void scan_block(struct worker *w, uint32_t b)
+static void scan_block(struct worker *w, uint32_t b, uint64_t a)
 {
 	struct mark *m = w->mark;
-	uint64_t a = block_address(&m->blocks[b]), end = a + block_length(&m->blocks[b]);
+	uint64_t end = a + block_length(&m->blocks[b]);
 
 	if (end - a > SEGMENT_SIZE) {
 		work_pieces(m, a, end);
@@ -293,13 +320,14 @@ static void drain_stack(struct worker *w)
 {
 	while (w->nstack) {
 		uint32_t b = w->stack[--w->nstack].block;
+		uint64_t a = w->stack[w->nstack].address;
 		uint64_t *scanned = &w->stack[w->nstack].line->scanned[w->stack[w->nstack].word];
 		uint64_t bit = UINT64_C(1) << w->stack[w->nstack].bit;
 
 		if (*scanned & bit)
 			continue;
 		*scanned |= bit;
-		scan_block(w, b);
+		scan_block(w, b, a);
 	}
 }
 
@@ -402,7 +430,7 @@ void work_segment(struct worker *w, struct segment *s)
 				}
 				show(w, s, i, word, b);
 				l->scanned[word] |= pend & -pend;
-				scan_block(w, b);
+				scan_block(w, b, block_address(&m->blocks[b]));
 				drain_stack(w);
 			}
 		}

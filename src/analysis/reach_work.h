@@ -31,11 +31,12 @@ struct worker {
 	unsigned int ring_head, ring_n;
 	struct {
 		struct line *line;
+		uint64_t address;
 		uint32_t block;
 		uint8_t word, bit;
 	} stack[STACK]; /* reached, and in the window */
 	unsigned int nstack;
-	uint32_t trail[TRAIL]; /* positions of blocks that a chase led to; more[] when it is full */
+	uint32_t trail[TRAIL]; /* blocks that a chase led to; more[] when it is full */
 	unsigned int trail_head, trail_n;
 	uint32_t *more;
 	size_t nmore, more_cap;
@@ -46,21 +47,21 @@ struct worker {
 	size_t nhits, hits_cap;
 	uint64_t scanned, unreadable;
 	bool failed;
+	/* Of the caller's, and written by it, under lock: nobody else is at work, nor begins before this is cleared. */
+	bool alone;
 };
 
 struct task {
 	uint64_t start, end;
 };
 
-/*
- * A chain of pointers in order of address keeps one thread busy; a helper with nothing to do reads
- * what comes next for it.  One window at a time, of whoever asks.
- */
+/* A window that is read before it is wanted: reach_fetch.c. */
 struct fetch {
-	struct reader reader; /* under lock unless FETCH_BUSY: then the helper's */
+	struct reader reader; /* under lock unless FETCH_BUSY: then that of who reads it */
 	enum { FETCH_NONE, FETCH_WANTED, FETCH_BUSY, FETCH_READY } state;
 	uint64_t start, end;
 };
+#define FETCHES 8
 
 struct mark {
 	const struct image *img;
@@ -79,10 +80,10 @@ struct mark {
 	uint32_t tasks_seen; /* ntasks, atomic */
 	pthread_mutex_t lock;
 	pthread_cond_t help, done, fetched;
-	struct fetch fetch; /* under lock */
-	uint32_t idle;      /* helpers that wait; atomic */
-	uint32_t waiting;   /* the caller waits; atomic */
-	unsigned int busy;  /* helpers at work */
+	struct fetch fetch[FETCHES]; /* under lock */
+	uint32_t idle;               /* helpers that wait; atomic */
+	uint32_t waiting;            /* the caller waits; atomic */
+	unsigned int busy;           /* helpers at work */
 	bool stop, failed;
 	struct chase chase; /* next NULL: none */
 	size_t lonely_most; /* lonely reads of a worker that make a chase worthwhile */
@@ -103,15 +104,21 @@ static inline uint64_t load64(const uint64_t *p)
 void work_pending(struct mark *m, const struct segment *s);     /* a block in it waits */
 void work_pieces(struct mark *m, uint64_t start, uint64_t end); /* of a root or a large block */
 
-/* Has w's reader show [start, end) if a helper has read it already, or is at it. */
+/* reach_fetch.c */
+/* Has w's reader show [start, end) if that was asked for; waits for it, if need be. */
 bool work_fetched(struct worker *w, uint64_t start, uint64_t end);
 /* What is behind the reader's window is going to be wanted. */
 void work_fetch(struct worker *w);
+bool fetch_wanted(const struct mark *m); /* with the lock: something is to be read */
+bool fetch_help(
+	struct mark *m); /* with the lock, which it gives back meanwhile: reads it.  false: nothing */
+
 /* reach_scan.c */
-void work_reach(struct worker *w, const struct spot *s); /* reached now, if it was not before */
-void work_candidate(struct worker *w, uint64_t v);       /* a word between mark.lo and its end */
-void work_drain(struct worker *w);                       /* looks up and through what is at hand */
-void work_flush(struct worker *w);                       /* judges the interior pointers put off */
+/* The block that starts at `address` is reached now, if it was not before. */
+void work_reach(struct worker *w, const struct spot *s, uint64_t address);
+void work_candidate(struct worker *w, uint64_t v); /* a word between mark.lo and its end */
+void work_drain(struct worker *w);                 /* looks up and through what is at hand */
+void work_flush(struct worker *w);                 /* judges the interior pointers put off */
 void work_segment(struct worker *w, struct segment *s);
 void work_task(struct worker *w, struct task t);
 

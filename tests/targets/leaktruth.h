@@ -68,6 +68,7 @@ struct leak_heuristic {
 #define LEAK_SITES 16
 
 __attribute__((unused)) static struct leak_site leak_sites[LEAK_SITES];
+__attribute__((unused)) static bool leak_lock;
 __attribute__((unused)) static struct leak_heuristic leak_heuristics[4] = {
 	{ "stdstring", { 0, 0, 0 } },
 	{ "length64", { 0, 0, 0 } },
@@ -112,6 +113,9 @@ __attribute__((unused)) static void leak_expect(void *p, size_t size, const char
 	const enum leak_class classes[LEAK_NMOMENTS] = { hold, tracked, at_exit, at_end };
 	struct leak_site *s = leak_sites;
 
+	while (__atomic_test_and_set(&leak_lock,
+	                             __ATOMIC_ACQUIRE)) /* several threads may make leaks at once */
+		;
 	while (s->function && strcmp(s->function, function)) {
 		s++;
 		CHECK(s < leak_sites + LEAK_SITES);
@@ -120,6 +124,7 @@ __attribute__((unused)) static void leak_expect(void *p, size_t size, const char
 	for (int m = 0; m < LEAK_NMOMENTS; m++)
 		if (classes[m] != NONE)
 			leak_add(&s->count[m][classes[m]], p, size);
+	__atomic_clear(&leak_lock, __ATOMIC_RELEASE);
 }
 
 /* The block p of `size` bytes, allocated in this very function, is of that class ... */

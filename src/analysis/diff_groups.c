@@ -71,21 +71,12 @@ static struct range difference(struct range from, struct range to)
 	};
 }
 
-static uint64_t samples_of(const struct group_sum *s, enum measure_value m)
-{
-	return m == MEASURE_INUSE   ? s->inuse_samples
-	       : m == MEASURE_ALLOC ? s->samples
-	       : m == MEASURE_FREED && s->samples >= s->inuse_samples
-	               ? s->samples - s->inuse_samples
-	               : prof_effective_samples(&s->value[m]);
-}
-
 /* What a counter that only grows did in between; false when it did not only grow. */
 static bool in_between(const struct group_sum *first, const struct group_sum *last,
                        enum measure_value m, struct prof_value *ret_value, uint64_t *ret_samples)
 {
 	const struct prof_value *a = &first->value[m], *b = &last->value[m];
-	uint64_t before = samples_of(first, m), after = samples_of(last, m);
+	uint64_t before = group_samples(first, m), after = group_samples(last, m);
 	double blocks = b->var_blocks - a->var_blocks, bytes = b->var_bytes - a->var_bytes;
 
 	if (b->blocks < a->blocks || b->bytes < a->bytes || after < before)
@@ -148,8 +139,8 @@ struct diff_change diff_change(const struct diff *d, const struct group_sum *fir
 {
 	const struct prof_value *a = &first->value[m.value], *b = &last->value[m.value];
 	const struct profile *pa = d->sides[0], *pb = d->sides[d->nsides - 1];
-	struct range from = range_of(a, samples_of(first, m.value), m.blocks, pa, b);
-	struct range to = range_of(b, samples_of(last, m.value), m.blocks, pb, a), r, events;
+	struct range from = range_of(a, group_samples(first, m.value), m.blocks, pa, b);
+	struct range to = range_of(b, group_samples(last, m.value), m.blocks, pb, a), r, events;
 	struct diff_change c;
 
 	from = (struct range){ from.value * scale, from.low * scale, from.high * scale };

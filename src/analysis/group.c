@@ -40,6 +40,17 @@ void group_sum_add(struct group_sum *to, const struct group_sum *s)
 		to->oldest = s->oldest;
 }
 
+uint64_t group_samples(const struct group_sum *s, enum measure_value m)
+{
+	if (m == MEASURE_INUSE)
+		return s->inuse_samples;
+	if (m == MEASURE_ALLOC)
+		return s->samples;
+	if (m == MEASURE_FREED && s->samples > s->inuse_samples)
+		return s->samples - s->inuse_samples;
+	return prof_effective_samples(&s->value[m]);
+}
+
 static struct group_sum site_sum(const struct prof_site *s)
 {
 	return (struct group_sum){

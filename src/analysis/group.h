@@ -71,6 +71,12 @@ uint64_t measure_of(const struct prof_value *v, bool blocks);
 uint64_t group_measure(const struct group_sum *s, struct measure m);
 void group_sum_add(struct group_sum *to, const struct group_sum *s);
 
+/*
+ * The records behind one of the sum's values, as estimate.h wants them.  What is freed and what is in use are different
+ * records; for the peak, which is a bit of both, and where nobody counted, the variance tells.
+ */
+uint64_t group_samples(const struct group_sum *s, enum measure_value m);
+
 /* The name of a group as sorting and reports use it; NULL: unknown. */
 const char *group_name(const struct view *v, enum group_by by, const struct group *g);
 

@@ -321,9 +321,7 @@ static void put_column(const struct flame *f, const char *key, enum column c, st
 static struct prof_interval interval_of(const struct flame *f, const struct group_sum *s)
 {
 	const struct measure m = f->pic.measure;
-	uint64_t samples = m.value == MEASURE_INUSE   ? s->inuse_samples
-	                   : m.value == MEASURE_ALLOC ? s->samples
-	                                              : prof_effective_samples(&s->value[m.value]);
+	uint64_t samples = group_samples(s, m.value);
 	uint64_t period = samples ? f->pic.v->profile->period : 0;
 
 	return m.blocks ? prof_interval_blocks(&s->value[m.value], samples, period)

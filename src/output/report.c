@@ -29,24 +29,12 @@ double report_share(uint64_t part, uint64_t whole)
 	return whole ? (double)part / (double)whole : 0;
 }
 
-/* What is freed and what is in use are different records; for the peak, which is a bit of both, the variance tells. */
-static uint64_t samples_of(const struct group_sum *s, enum measure_value m)
-{
-	if (m == MEASURE_INUSE)
-		return s->inuse_samples;
-	if (m == MEASURE_ALLOC)
-		return s->samples;
-	if (m == MEASURE_FREED && s->samples > s->inuse_samples)
-		return s->samples - s->inuse_samples;
-	return prof_effective_samples(&s->value[m]);
-}
-
 struct emit_value report_value(const struct profile *p, const struct group_sum *s,
                                enum measure_value m, bool blocks)
 {
 	const struct prof_value *v = &s->value[m];
 	struct emit_value value = blocks ? emit_count(v->blocks) : emit_bytes(v->bytes);
-	uint64_t samples = samples_of(s, m);
+	uint64_t samples = group_samples(s, m);
 
 	/* Without a variance the source does not say how sure the value is. */
 	if (!p->sampled || !p->period || !samples)

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "analysis/names.h"
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
@@ -37,35 +38,7 @@ struct joiner {
 	size_t nplaces;
 };
 
-static int grow(void **array, size_t n, size_t *cap, size_t size)
-{
-	size_t want = *cap ? *cap * 2 : 64;
-	void *p;
-
-	if (n < *cap)
-		return 0;
-	if (n >= UINT32_MAX - 1)
-		return -1;
-	p = reallocarray(*array, want, size);
-	if (!p)
-		return -1;
-	*array = p;
-	*cap = want;
-	return 0;
-}
-#define GROW(j, what) \
-	grow((void **)&(j)->out->what, (j)->out->n##what, &(j)->cap_##what, sizeof(*(j)->out->what))
-
-static int copy_str(char **to, const char *from)
-{
-	*to = from ? strdup(from) : NULL;
-	return from && !*to ? -1 : 0;
-}
-
-static bool str_same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
+#define GROW(j, what) ARRAY_GROW((j)->out, j, what)
 
 /* ---- modules -------------------------------------------------------------- */
 
@@ -131,7 +104,7 @@ static int add_module(struct joiner *j, const struct prof_module *m, uint64_t ha
 	*to = *m;
 	to->bias = to->start = 0;
 	to->end = UINT64_MAX;
-	if (copy_str(&to->path, m->path) < 0)
+	if (str_copy(&to->path, m->path) < 0)
 		return -1;
 	j->rebuilt[*ret_id] = false;
 	j->out->nmodules++;
@@ -256,9 +229,9 @@ static int copy_symbol(struct joiner *j, const struct prof_symbol *s, bool rebui
 	for (uint32_t i = 0; i < s->nlines; i++) {
 		to->lines[i].line = rebuilt ? 0 : s->lines[i].line;
 		to->lines[i].inlined = s->lines[i].inlined;
-		if (copy_str(&to->lines[i].function, s->lines[i].function) < 0 ||
-		    copy_str(&to->lines[i].linkage, s->lines[i].linkage) < 0 ||
-		    copy_str(&to->lines[i].file, s->lines[i].file) < 0)
+		if (str_copy(&to->lines[i].function, s->lines[i].function) < 0 ||
+		    str_copy(&to->lines[i].linkage, s->lines[i].linkage) < 0 ||
+		    str_copy(&to->lines[i].file, s->lines[i].file) < 0)
 			return -1;
 	}
 	return 0;
@@ -284,8 +257,8 @@ static int join_symbol(struct joiner *j, const struct prof_symbol *s, uint32_t m
 	}
 	*ret_id = (uint32_t)j->out->nsymbols;
 	place = (uint32_t)j->nplaces;
-	if (grow((void **)&j->places, j->nplaces, &j->cap_places, sizeof(*j->places)) < 0 ||
-	    copy_symbol(j, s, rebuilt) < 0 || idmap_add(&j->symbols, hash, place) < 0)
+	if (ARRAY_GROW(j, j, places) < 0 || copy_symbol(j, s, rebuilt) < 0 ||
+	    idmap_add(&j->symbols, hash, place) < 0)
 		return -1;
 	j->places[j->nplaces++] = (struct place){ .module = module, .symbol = *ret_id };
 	return 0;
@@ -344,7 +317,7 @@ static int join_symbols(struct joiner *j, size_t side)
 			return -1;
 		if (!comparable(j, module) || find_place(j, module, address, &symbol))
 			continue;
-		if (grow((void **)&j->places, j->nplaces, &j->cap_places, sizeof(*j->places)) < 0 ||
+		if (ARRAY_GROW(j, j, places) < 0 ||
 		    idmap_add(&j->addresses, hash_mix(module, address), (uint32_t)j->nplaces) < 0)
 			return -1;
 		j->places[j->nplaces++] =
@@ -463,7 +436,7 @@ static int join_head(struct diff *d)
 	d->joint->duration_ns = last->duration_ns;
 	d->joint->start_real_ns = last->start_real_ns;
 	d->joint->pid = last->pid;
-	return copy_str(&d->joint->command, last->command) | copy_str(&d->joint->exe, last->exe);
+	return str_copy(&d->joint->command, last->command) | str_copy(&d->joint->exe, last->exe);
 }
 
 static int join_all(struct joiner *j)
@@ -545,13 +518,6 @@ void diff_free(struct diff *d)
 	free(d);
 }
 
-static uint64_t add_sat(uint64_t a, uint64_t b)
-{
-	uint64_t s;
-
-	return __builtin_add_overflow(a, b, &s) ? UINT64_MAX : s;
-}
-
 void diff_load(struct diff *d, size_t side)
 {
 	const struct profile *p = d->sides[side];
@@ -573,8 +539,8 @@ void diff_load(struct diff *d, size_t side)
 		prof_value_add(&to->freed, &s->freed);
 		prof_value_add(&to->inuse, &s->inuse);
 		prof_value_add(&to->peak, &s->peak);
-		to->samples = add_sat(to->samples, s->samples);
-		to->inuse_samples = add_sat(to->inuse_samples, s->inuse_samples);
+		to->samples = prof_add(to->samples, s->samples);
+		to->inuse_samples = prof_add(to->inuse_samples, s->inuse_samples);
 		to->oldest = s->oldest < to->oldest ? s->oldest : to->oldest;
 	}
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "analysis/names.h"
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
@@ -42,28 +43,6 @@ struct builder {
 	uint32_t *frame_node;     /* per frame: the node that shows it whole */
 };
 
-static int grow(void **array, size_t n, size_t *cap, size_t size)
-{
-	size_t want = *cap ? *cap * 2 : 256;
-	void *p;
-
-	if (n < *cap)
-		return 0;
-	if (n >= UINT32_MAX - 1)
-		return -1;
-	p = reallocarray(*array, want, size);
-	if (!p)
-		return -1;
-	*array = p;
-	*cap = want;
-	return 0;
-}
-
-static bool str_same(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 static const char *module_path(const struct builder *b, uint32_t module)
 {
 	return module == PROF_NO_MODULE ? NULL : b->p->modules[module].path;
@@ -82,9 +61,7 @@ static int intern_function(struct builder *b, const char *name, uint32_t module,
 		    str_same(b->v->functions[*ret_id].name, name))
 			return 0;
 	*ret_id = (uint32_t)b->v->nfunctions;
-	if (grow((void **)&b->v->functions, b->v->nfunctions, &b->cap_functions,
-	         sizeof(*b->v->functions)) < 0 ||
-	    idmap_add(&b->functions, hash, *ret_id) < 0)
+	if (ARRAY_GROW(b->v, b, functions) < 0 || idmap_add(&b->functions, hash, *ret_id) < 0)
 		return -1;
 	b->v->functions[b->v->nfunctions++] = (struct view_function){
 		.name = name,
@@ -115,8 +92,7 @@ static int intern_location(struct builder *b, struct view_location key, uint32_t
 			return 0;
 	*ret_id = (uint32_t)b->v->nlocations;
 	if (intern_function(b, key.function, key.module, &key.func) < 0 ||
-	    grow((void **)&b->v->locations, b->v->nlocations, &b->cap_locations, sizeof(key)) < 0 ||
-	    idmap_add(&b->locations, hash, *ret_id) < 0)
+	    ARRAY_GROW(b->v, b, locations) < 0 || idmap_add(&b->locations, hash, *ret_id) < 0)
 		return -1;
 	if (name_is_allocator(key.function) || (path && module_is_allocator(path)))
 		key.flags |= VIEW_ALLOCATOR;
@@ -290,8 +266,7 @@ static int child_node(struct builder *b, uint32_t parent, uint32_t location, uin
 		    b->v->nodes[*ret_id].location == location)
 			return 0;
 	*ret_id = (uint32_t)b->v->nnodes;
-	if (grow((void **)&b->v->nodes, b->v->nnodes, &b->cap_nodes, sizeof(*b->v->nodes)) < 0 ||
-	    idmap_add(&b->nodes, hash, *ret_id) < 0)
+	if (ARRAY_GROW(b->v, b, nodes) < 0 || idmap_add(&b->nodes, hash, *ret_id) < 0)
 		return -1;
 	b->v->nodes[b->v->nnodes++] = (struct view_node){ parent, location };
 	return 0;
@@ -310,7 +285,7 @@ static int add_locations(struct builder *b, const uint32_t *locations, uint32_t 
 
 static int make_nodes(struct builder *b)
 {
-	if (grow((void **)&b->v->nodes, 0, &b->cap_nodes, sizeof(*b->v->nodes)) < 0)
+	if (array_grow((void **)&b->v->nodes, 0, &b->cap_nodes, sizeof(*b->v->nodes)) < 0)
 		return -1;
 	b->v->nodes[0] = (struct view_node){ 0, 0 };
 	b->v->nnodes = 1;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -31,37 +32,7 @@ struct merge {
 	uint64_t shift; /* ns from the merged start to this input's start */
 };
 
-/* Makes room for one more; 0 or -1. */
-static int grow(void **array, size_t n, size_t *cap, size_t size)
-{
-	void *p;
-	size_t want;
-
-	if (n < *cap)
-		return 0;
-	want = *cap ? *cap * 2 : 32;
-	p = reallocarray(*array, want, size);
-	if (!p)
-		return -1;
-	*array = p;
-	*cap = want;
-	return 0;
-}
-#define GROW(m, what) \
-	grow((void **)&(m)->out->what, (m)->out->n##what, &(m)->cap_##what, sizeof(*(m)->out->what))
-
-static int copy_str(char **to, const char *from)
-{
-	*to = from ? strdup(from) : NULL;
-	return from && !*to ? -1 : 0;
-}
-
-static uint64_t add_sat(uint64_t a, uint64_t b)
-{
-	uint64_t s;
-
-	return __builtin_add_overflow(a, b, &s) ? UINT64_MAX : s;
-}
+#define GROW(m, what) ARRAY_GROW((m)->out, m, what)
 
 /* ---- code: modules, symbols, frames ------------------------------------- */
 
@@ -85,7 +56,7 @@ static int merge_module(struct merge *m, const struct prof_module *mod, uint32_t
 		return -1;
 	to = &m->out->modules[m->out->nmodules];
 	*to = *mod;
-	if (copy_str(&to->path, mod->path) < 0)
+	if (str_copy(&to->path, mod->path) < 0)
 		return -1;
 	m->out->nmodules++;
 	return 0;
@@ -106,9 +77,9 @@ static int copy_symbol(struct merge *m, const struct prof_symbol *from, uint32_t
 	for (uint32_t i = 0; i < from->nlines; i++) {
 		to->lines[i].line = from->lines[i].line;
 		to->lines[i].inlined = from->lines[i].inlined;
-		if (copy_str(&to->lines[i].function, from->lines[i].function) < 0 ||
-		    copy_str(&to->lines[i].linkage, from->lines[i].linkage) < 0 ||
-		    copy_str(&to->lines[i].file, from->lines[i].file) < 0)
+		if (str_copy(&to->lines[i].function, from->lines[i].function) < 0 ||
+		    str_copy(&to->lines[i].linkage, from->lines[i].linkage) < 0 ||
+		    str_copy(&to->lines[i].file, from->lines[i].file) < 0)
 			return -1;
 	}
 	return 0;
@@ -160,8 +131,8 @@ symbol:
 static int merge_site(struct merge *m, const struct prof_site *s, uint32_t *ret_id)
 {
 	uint32_t stack = m->frame_of[s->stack];
-	uint64_t hash = hash_mix(stack, s->kind), born = add_sat(s->born, m->shift);
-	uint64_t oldest = s->oldest == UINT64_MAX ? UINT64_MAX : add_sat(s->oldest, m->shift);
+	uint64_t hash = hash_mix(stack, s->kind), born = prof_add(s->born, m->shift);
+	uint64_t oldest = s->oldest == UINT64_MAX ? UINT64_MAX : prof_add(s->oldest, m->shift);
 	size_t pos = idmap_first(&m->sites, hash);
 	struct prof_site *to;
 
@@ -186,10 +157,10 @@ add:
 	prof_value_add(&to->freed, &s->freed);
 	prof_value_add(&to->inuse, &s->inuse);
 	prof_value_add(&to->peak, &s->peak);
-	to->samples = add_sat(to->samples, s->samples);
-	to->inuse_samples = add_sat(to->inuse_samples, s->inuse_samples);
+	to->samples = prof_add(to->samples, s->samples);
+	to->inuse_samples = prof_add(to->inuse_samples, s->inuse_samples);
 	for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++)
-		to->life[b] = add_sat(to->life[b], s->life[b]);
+		to->life[b] = prof_add(to->life[b], s->life[b]);
 	return 0;
 }
 
@@ -204,9 +175,9 @@ static int merge_threads(struct merge *m, const struct profile *in)
 			return -1;
 		to = &m->out->threads[m->out->nthreads];
 		*to = in->threads[i];
-		to->born = add_sat(to->born, m->shift);
-		to->died = to->died ? add_sat(to->died, m->shift) : 0;
-		if (copy_str(&to->name, in->threads[i].name) < 0)
+		to->born = prof_add(to->born, m->shift);
+		to->died = to->died ? prof_add(to->died, m->shift) : 0;
+		if (str_copy(&to->name, in->threads[i].name) < 0)
 			return -1;
 		m->out->nthreads++;
 	}
@@ -230,7 +201,7 @@ static int merge_records(struct merge *m, const struct profile *in)
 			return -1;
 		to = &m->out->blocks[m->out->nblocks++];
 		*to = in->blocks[i];
-		to->born = add_sat(to->born, m->shift);
+		to->born = prof_add(to->born, m->shift);
 		to->site = m->site_of[to->site];
 		to->thread = m->thread_of[to->thread];
 	}
@@ -327,12 +298,12 @@ static int merge_points(struct profile *out, struct profile *const *in, size_t n
 
 		for (size_t j = 0; j < p->npoints; j++) {
 			events[nevents] = (struct event){ p->points[j], i };
-			events[nevents++].point.time = add_sat(p->points[j].time, shifts[i]);
+			events[nevents++].point.time = prof_add(p->points[j].time, shifts[i]);
 		}
 		if (!p->npoints)
 			continue;
 		end = events[nevents - 1].point;
-		over = add_sat(p->duration_ns, shifts[i]);
+		over = prof_add(p->duration_ns, shifts[i]);
 		over = over > end.time ? over : end.time;
 		/* just after its last moment, which still counts; those that end last count to the end */
 		if (!p->live && over < out->duration_ns) {
@@ -377,11 +348,6 @@ static int join_sources(struct profile *out, struct profile *const *in, size_t n
 	return out->source ? 0 : -1;
 }
 
-static bool str_same(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
 static int merge_names(struct profile *out, struct profile *const *in, size_t n)
 {
 	size_t others = 0;
@@ -390,21 +356,21 @@ static int merge_names(struct profile *out, struct profile *const *in, size_t n)
 	for (size_t i = 1; i < n; i++)
 		others += !str_same(in[i]->command, in[0]->command);
 	if (!others)
-		r |= copy_str(&out->command, in[0]->command);
+		r |= str_copy(&out->command, in[0]->command);
 	else if (asprintf(&out->command, "%s (and %zu other%s)",
 	                  in[0]->command ? in[0]->command : "?", others, others > 1 ? "s" : "") < 0) {
 		out->command = NULL;
 		r = -1;
 	}
-	r |= copy_str(&out->exe, in[0]->exe);
-	r |= copy_str(&out->allocator, in[0]->allocator);
-	r |= copy_str(&out->format, n > 1 ? "merged" : in[0]->format);
+	r |= str_copy(&out->exe, in[0]->exe);
+	r |= str_copy(&out->allocator, in[0]->allocator);
+	r |= str_copy(&out->format, n > 1 ? "merged" : in[0]->format);
 	return r | join_sources(out, in, n);
 }
 
 static void merge_head(struct profile *out, const struct profile *in, uint64_t shift, bool first)
 {
-	uint64_t end = add_sat(in->duration_ns, shift);
+	uint64_t end = prof_add(in->duration_ns, shift);
 
 	if (first) {
 		out->pid = in->pid;
@@ -422,15 +388,15 @@ static void merge_head(struct profile *out, const struct profile *in, uint64_t s
 	out->killed |= in->killed;
 	out->execed |= in->execed;
 	out->duration_ns = end > out->duration_ns ? end : out->duration_ns;
-	out->tracker_ledger_bytes = add_sat(out->tracker_ledger_bytes, in->tracker_ledger_bytes);
-	out->tracker_private_bytes = add_sat(out->tracker_private_bytes, in->tracker_private_bytes);
-	out->unwinds_fast = add_sat(out->unwinds_fast, in->unwinds_fast);
-	out->unwinds_slow = add_sat(out->unwinds_slow, in->unwinds_slow);
+	out->tracker_ledger_bytes = prof_add(out->tracker_ledger_bytes, in->tracker_ledger_bytes);
+	out->tracker_private_bytes = prof_add(out->tracker_private_bytes, in->tracker_private_bytes);
+	out->unwinds_fast = prof_add(out->unwinds_fast, in->unwinds_fast);
+	out->unwinds_slow = prof_add(out->unwinds_slow, in->unwinds_slow);
 	for (size_t i = 0; i < PROF_NLOSSES; i++)
-		out->losses.count[i] = add_sat(out->losses.count[i], in->losses.count[i]);
-	out->losses.torn = add_sat(out->losses.torn, in->losses.torn);
-	out->peak_bytes = add_sat(out->peak_bytes, in->peak_bytes);
-	out->peak_copy_bytes = add_sat(out->peak_copy_bytes, in->peak_copy_bytes);
+		out->losses.count[i] = prof_add(out->losses.count[i], in->losses.count[i]);
+	out->losses.torn = prof_add(out->losses.torn, in->losses.torn);
+	out->peak_bytes = prof_add(out->peak_bytes, in->peak_bytes);
+	out->peak_copy_bytes = prof_add(out->peak_copy_bytes, in->peak_copy_bytes);
 	for (size_t i = 0; i < PROF_SIZE_CLASSES; i++) {
 		prof_value_add(&out->classes[i].alloc, &in->classes[i].alloc);
 		prof_value_add(&out->classes[i].freed, &in->classes[i].freed);
@@ -459,7 +425,7 @@ static int merge_all(struct merge *m, struct profile *const *in, size_t n, uint6
 		merge_head(out, in[i], m->shift, i == 0);
 		if (in[i]->peak_bytes > highest) {
 			highest = in[i]->peak_bytes;
-			out->peak_time = add_sat(in[i]->peak_time, m->shift);
+			out->peak_time = prof_add(in[i]->peak_time, m->shift);
 		}
 	}
 	if (out->nmerged < 2)

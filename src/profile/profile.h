@@ -39,12 +39,17 @@ struct prof_value {
 };
 
 /* Sums saturate: a hostile file must not make a total wrap around. */
+static inline uint64_t prof_add(uint64_t a, uint64_t b)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
 static inline void prof_value_add(struct prof_value *to, const struct prof_value *v)
 {
-	if (__builtin_add_overflow(to->blocks, v->blocks, &to->blocks))
-		to->blocks = UINT64_MAX;
-	if (__builtin_add_overflow(to->bytes, v->bytes, &to->bytes))
-		to->bytes = UINT64_MAX;
+	to->blocks = prof_add(to->blocks, v->blocks);
+	to->bytes = prof_add(to->bytes, v->bytes);
 	to->var_blocks += v->var_blocks;
 	to->var_bytes += v->var_bytes;
 	if (v->max_weight > to->max_weight)

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Arrays that grow by doubling, and strings that may be NULL: what the makers of profiles and views need of both.
+ *
+ * An array is three variables of its owner's: the items, how many there are, and for how many there is room (0 at
+ * first).  Indices into such arrays are 32 bits wide, and UINT32_MAX is kept free to mean "none".
+ */
+#ifndef SEEP_BASE_ARRAY_H
+#define SEEP_BASE_ARRAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for one more item of `size` bytes after the n there are.  -1: no memory, or too many; then nothing changed. */
+static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
+{
+	size_t want = *cap ? *cap * 2 : 64;
+	void *p;
+
+	if (n < *cap)
+		return 0;
+	if (n >= UINT32_MAX - 1)
+		return -1;
+	p = reallocarray(*array, want, size);
+	if (!p)
+		return -1;
+	*array = p;
+	*cap = want;
+	return 0;
+}
+
+/* One more of `what` in `owner`, whose count is named nWHAT; `caps` has its room, named cap_WHAT. */
+#define ARRAY_GROW(owner, caps, what)                                              \
+	array_grow((void **)&(owner)->what, (owner)->n##what, &(caps)->cap_##what, \
+	           sizeof(*(owner)->what))
+
+/* A copy; of NULL it is NULL.  -1: no memory. */
+static inline int str_copy(char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -1 : 0;
+}
+
+static inline bool str_same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+#endif

@@ -17,7 +17,7 @@
  * 1, where that changes nothing for blocks of a few bytes or more.  So the exact profile, too, is written
  * as the inverse of what jeprof will do.
  */
-#include "format/mappings.h"
+#include "format/heap_text.h"
 #include "format/stream.h"
 #include "format/text.h"
 
@@ -37,10 +37,6 @@ static int probe(const uint8_t *head, size_t len)
 	return len >= sizeof(magic) - 1 && !memcmp(head, magic, sizeof(magic) - 1) ? 95 : 0;
 }
 
-struct values {
-	uint64_t blocks, bytes, alloc_blocks, alloc_bytes;
-};
-
 /* jemalloc's number for a thread → ours. */
 struct thread_ref {
 	uint64_t number;
@@ -48,37 +44,14 @@ struct thread_ref {
 };
 
 struct reader {
-	struct builder b;
-	struct format_input *in;
-	struct mappings maps;
-	struct pc_list pcs;
+	struct heap_text t;
 	struct thread_ref *threads;
 	size_t nthreads, cap_threads;
 	struct idmap thread_index;
-	uint64_t period;
 	double scale;  /* what the current site's values were multiplied with */
 	uint32_t site; /* UINT32_MAX: before the first, or a stack that made no sense */
-	bool at_sites, at_maps;
+	bool at_sites;
 };
-
-/* " 352: 16777344 [0: 0]" */
-static bool take_values(char **p, struct values *v)
-{
-	text_blanks(p);
-	if (!text_u64(p, &v->blocks) || !text_take(p, ":"))
-		return false;
-	text_blanks(p);
-	if (!text_u64(p, &v->bytes))
-		return false;
-	text_blanks(p);
-	if (!text_take(p, "["))
-		return false;
-	text_blanks(p);
-	if (!text_u64(p, &v->alloc_blocks) || !text_take(p, ":"))
-		return false;
-	text_blanks(p);
-	return text_u64(p, &v->alloc_bytes) && text_take(p, "]");
-}
 
 static struct thread_ref *find_thread(struct reader *r, uint64_t number)
 {
@@ -104,7 +77,7 @@ static uint32_t thread_of(struct reader *r, uint64_t number, const char *name)
 
 		t = reallocarray(r->threads, cap, sizeof(*t));
 		if (!t) {
-			r->b.failed = true;
+			r->t.b.failed = true;
 			return 0;
 		}
 		r->threads = t;
@@ -112,20 +85,20 @@ static uint32_t thread_of(struct reader *r, uint64_t number, const char *name)
 	}
 	t = &r->threads[r->nthreads];
 	t->number = number;
-	t->id = builder_thread(&r->b, number > INT32_MAX ? INT32_MAX : (int32_t)number, name);
+	t->id = builder_thread(&r->t.b, number > INT32_MAX ? INT32_MAX : (int32_t)number, name);
 	if (idmap_add(&r->thread_index, hash_mix(number, 0), (uint32_t)r->nthreads) < 0)
-		r->b.failed = true;
+		r->t.b.failed = true;
 	r->nthreads++;
 	return t->id;
 }
 
-static void site_values(struct reader *r, const struct values *v)
+static void site_values(struct reader *r, const struct heap_values *v)
 {
-	struct prof_site *s = &r->b.p->sites[r->site];
+	struct prof_site *s = &r->t.b.p->sites[r->site];
 	struct prof_value inuse, alloc;
 
-	scale_unbias(v->blocks, v->bytes, r->period, &inuse);
-	scale_unbias(v->alloc_blocks, v->alloc_bytes, r->period, &alloc);
+	scale_unbias(v->blocks, v->bytes, r->t.period, &inuse);
+	scale_unbias(v->alloc_blocks, v->alloc_bytes, r->t.period, &alloc);
 	r->scale = v->bytes ? (double)inuse.bytes / (double)v->bytes : 1;
 	prof_value_add(&s->inuse, &inuse);
 	prof_value_add(&s->alloc, &alloc);
@@ -142,10 +115,10 @@ static bool read_values(struct reader *r, char *p)
 {
 	bool all = text_take(&p, "*");
 	uint64_t number = 0;
-	struct values v;
+	struct heap_values v;
 	uint32_t thread;
 
-	if ((!all && !text_u64(&p, &number)) || !text_take(&p, ":") || !take_values(&p, &v))
+	if ((!all && !text_u64(&p, &number)) || !text_take(&p, ":") || !heap_values_take(&p, &v))
 		return false;
 	text_blanks(&p);
 	if (!r->at_sites) {
@@ -164,8 +137,8 @@ static bool read_values(struct reader *r, char *p)
 		struct prof_value part = { .blocks = scaled(v.blocks, r->scale),
 			                   .bytes = scaled(v.bytes, r->scale) };
 
-		scale_variance(r->period, &part);
-		builder_cell(&r->b, r->site, thread, &part);
+		scale_variance(r->t.period, &part);
+		builder_cell(&r->t.b, r->site, thread, &part);
 	}
 	return true;
 }
@@ -173,31 +146,23 @@ static bool read_values(struct reader *r, char *p)
 static bool read_stack(struct reader *r, char *p)
 {
 	struct prof_site *s;
-	uint64_t pc;
+	uint32_t stack;
 
 	r->at_sites = true;
 	r->site = UINT32_MAX;
-	text_blanks(&p);
-	for (r->pcs.n = 0; text_0x(&p, &pc); text_blanks(&p))
-		pc_list_add(&r->b, &r->pcs, pc ? pc - 1 : 0);
-	if (*p)
+	if (!heap_text_stack(&r->t, p, &stack))
 		return false;
-	s = builder_site(&r->b, builder_stack(&r->b, &r->pcs), PROF_HEAP);
+	s = builder_site(&r->t.b, stack, PROF_HEAP);
 	if (s)
-		r->site = builder_site_number(&r->b, s);
+		r->site = builder_site_number(&r->t.b, s);
 	return true;
 }
 
-static bool read_line(struct reader *r, char *line)
+static bool read_line(void *arg, char *line)
 {
+	struct reader *r = arg;
 	char *p = line;
 
-	if (!strcmp(line, "MAPPED_LIBRARIES:")) {
-		r->at_maps = true;
-		return true;
-	}
-	if (r->at_maps)
-		return !*p || mappings_line(&r->b, &r->maps, line);
 	text_blanks(&p);
 	if (!*p)
 		return true;
@@ -211,61 +176,47 @@ static bool read_line(struct reader *r, char *line)
 static struct seep_error *read_header(struct reader *r)
 {
 	size_t len;
-	char *line = stream_line(r->in->stream, &len), *p = line;
+	char *line = stream_line(r->t.in->stream, &len), *p = line;
+	uint64_t period;
 
-	if (!line || !text_take(&p, "heap_v2/") || !text_u64(&p, &r->period) || *p || !r->period)
-		return format_bad(r->in, TITLE, "there is no header with a period");
-	r->b.p->sampled = r->period > 1;
-	r->b.p->period = r->b.p->sampled ? r->period : 0;
-	builder_string(&r->b, &r->b.p->allocator, "jemalloc");
+	if (!line || !text_take(&p, "heap_v2/") || !text_u64(&p, &period) || *p || !period)
+		return format_bad(r->t.in, TITLE, "there is no header with a period");
+	heap_text_period(&r->t, period);
+	builder_string(&r->t.b, &r->t.b.p->allocator, "jemalloc");
 	return NULL;
+}
+
+static bool is_maps_header(const char *line)
+{
+	return !strcmp(line, "MAPPED_LIBRARIES:");
 }
 
 static struct seep_error *read_all(struct reader *r, struct profile **ret_profile)
 {
-	struct seep_error *err = builder_init(&r->b, r->in, "jemalloc heap profile");
-	char *line;
-	size_t len;
+	struct seep_error *err = builder_init(&r->t.b, r->t.in, "jemalloc heap profile");
 
 	if (!err)
 		err = read_header(r);
 	if (err)
 		return err;
-	while ((line = stream_line(r->in->stream, &len)) && !r->b.failed) {
-		unsigned long long number = stream_number(r->in->stream);
-
-		if (stream_cut(r->in->stream)) {
-			format_warn(r->in, "%s ends in the middle of line %llu", r->in->path,
-			            number);
-			break;
-		}
-		if (!read_line(r, line))
-			format_warn(r->in, "%s: line %llu makes no sense and was left out",
-			            r->in->path, number);
-	}
-	if (!r->at_maps)
-		format_warn(r->in, "%s ends at line %llu, before its list of mapped libraries",
-		            r->in->path, (unsigned long long)stream_number(r->in->stream));
-	mappings_apply(&r->b, &r->maps);
-	return builder_finish(&r->b, ret_profile);
+	heap_text_read(&r->t, is_maps_header, read_line, r);
+	return builder_finish(&r->t.b, ret_profile);
 }
 
 static struct seep_error *read_jemalloc(struct format_input *in, struct profile **ret_profile)
 {
-	struct reader r = { .in = in, .site = UINT32_MAX, .scale = 1 };
+	struct reader r = { .t.in = in, .site = UINT32_MAX, .scale = 1 };
 	struct seep_error *err = read_all(&r, ret_profile);
 
-	mappings_release(&r.maps);
-	builder_release(&r.b);
+	heap_text_release(&r.t);
 	idmap_release(&r.thread_index);
 	free(r.threads);
-	free(r.pcs.pcs);
 	return err;
 }
 
 /* ---- writing -------------------------------------------------------------------------- */
 
-static void put_values(struct buf *out, const char *thread, const struct values *v)
+static void put_values(struct buf *out, const char *thread, const struct heap_values *v)
 {
 	buf_puts(out, "  t");
 	buf_puts(out, thread);
@@ -280,24 +231,10 @@ static void put_values(struct buf *out, const char *thread, const struct values 
 	buf_puts(out, "]");
 }
 
-static void add(uint64_t *to, uint64_t v)
+static struct heap_values biased(const struct prof_value *inuse, const struct prof_value *alloc,
+                                 uint64_t period)
 {
-	if (__builtin_add_overflow(*to, v, to))
-		*to = UINT64_MAX;
-}
-
-static void add_values(struct values *to, const struct values *v)
-{
-	add(&to->blocks, v->blocks);
-	add(&to->bytes, v->bytes);
-	add(&to->alloc_blocks, v->alloc_blocks);
-	add(&to->alloc_bytes, v->alloc_bytes);
-}
-
-static struct values biased(const struct prof_value *inuse, const struct prof_value *alloc,
-                            uint64_t period)
-{
-	struct values v = { 0 };
+	struct heap_values v = { 0 };
 
 	scale_bias(inuse, period, &v.blocks, &v.bytes);
 	if (alloc)
@@ -323,7 +260,7 @@ static int list_cells(const struct profile *p, struct cell_lists *l)
 	return 0;
 }
 
-static void put_threads(struct buf *out, const struct profile *p, const struct values *sums)
+static void put_threads(struct buf *out, const struct profile *p, const struct heap_values *sums)
 {
 	for (size_t i = 1; i < p->nthreads; i++) {
 		char number[24];
@@ -340,22 +277,22 @@ static void put_threads(struct buf *out, const struct profile *p, const struct v
 	}
 }
 
-static struct values sum_up(const struct profile *p, const struct format_output *o, uint64_t period,
-                            struct values *threads)
+static struct heap_values sum_up(const struct profile *p, const struct format_output *o,
+                                 uint64_t period, struct heap_values *threads)
 {
-	struct values sum = { 0 };
+	struct heap_values sum = { 0 };
 
 	for (size_t i = 0; i < p->nsites; i++) {
-		struct values v = biased(&p->sites[i].inuse, &p->sites[i].alloc, period);
+		struct heap_values v = biased(&p->sites[i].inuse, &p->sites[i].alloc, period);
 
 		if (output_has(o, &p->sites[i]))
-			add_values(&sum, &v);
+			heap_values_add(&sum, &v);
 	}
 	for (size_t i = 0; i < p->ncells; i++) {
-		struct values v = biased(&p->cells[i].inuse, NULL, period);
+		struct heap_values v = biased(&p->cells[i].inuse, NULL, period);
 
 		if (output_has(o, &p->sites[p->cells[i].site]))
-			add_values(&threads[p->cells[i].thread], &v);
+			heap_values_add(&threads[p->cells[i].thread], &v);
 	}
 	return sum;
 }
@@ -363,8 +300,8 @@ static struct values sum_up(const struct profile *p, const struct format_output 
 static struct seep_error *write_sites(const struct profile *p, const struct format_output *o,
                                       uint64_t period, const struct cell_lists *l, struct buf *out)
 {
-	_cleanup_free_ struct values *threads = calloc(p->nthreads + 1, sizeof(*threads));
-	struct values sum;
+	_cleanup_free_ struct heap_values *threads = calloc(p->nthreads + 1, sizeof(*threads));
+	struct heap_values sum;
 
 	if (!threads)
 		return &seep_error_nomem;
@@ -375,16 +312,12 @@ static struct seep_error *write_sites(const struct profile *p, const struct form
 	put_threads(out, p, threads);
 	for (size_t i = 0; i < p->nsites; i++) {
 		const struct prof_site *s = &p->sites[i];
-		struct values v = biased(&s->inuse, &s->alloc, period);
+		struct heap_values v = biased(&s->inuse, &s->alloc, period);
 
 		if (!output_has(o, s) || (!v.bytes && !v.alloc_bytes))
 			continue;
 		buf_putc(out, '@');
-		for (uint32_t f = s->stack; f; f = p->frames[f].parent) {
-			buf_putc(out, ' ');
-			put_hex(out, p->frames[f].pc + 1);
-		}
-		buf_putc(out, '\n');
+		heap_text_put_stack(out, p, s->stack);
 		put_values(out, "*", &v);
 		buf_putc(out, '\n');
 		for (uint32_t c = l->first[i]; c; c = l->next[c - 1]) {

@@ -32,13 +32,7 @@ static int probe(const uint8_t *head, size_t len)
 	                                                                                        : 0;
 }
 
-struct record {
-	const char *class; /* NULL: none is open */
-	struct prof_value value;
-	struct trace trace;
-};
-
-static bool take_header(char *p, struct record *r)
+static bool take_header(char *p, struct trace_record *r)
 {
 	uint64_t bytes, blocks;
 	const char *class;
@@ -52,22 +46,8 @@ static bool take_header(char *p, struct record *r)
 	if (!text_u64(&p, &bytes) || !text_take(&p, " byte(s) in ") || !text_u64(&p, &blocks) ||
 	    !text_take(&p, " object(s) allocated from:"))
 		return false;
-	r->class = class;
-	r->value = (struct prof_value){ .blocks = blocks, .bytes = bytes };
-	r->trace.n = 0;
+	trace_record_open(r, class, &(struct prof_value){ .blocks = blocks, .bytes = bytes });
 	return true;
-}
-
-static void close_record(struct builder *b, struct record *r)
-{
-	struct prof_site *s;
-
-	if (!r->class)
-		return;
-	s = builder_site(b, trace_stack(b, &r->trace, r->class), PROF_HEAP);
-	if (s)
-		prof_value_add(&s->inuse, &r->value);
-	r->class = NULL;
 }
 
 /* "SUMMARY: AddressSanitizer: 10000 byte(s) leaked in 10 allocation(s)." */
@@ -88,7 +68,8 @@ static bool take_summary(char *p, struct prof_value *ret)
 	return true;
 }
 
-static struct seep_error *read_records(struct format_input *in, struct builder *b, struct record *r)
+static struct seep_error *read_records(struct format_input *in, struct builder *b,
+                                       struct trace_record *r)
 {
 	struct prof_value summary = { 0 }, found = { 0 };
 	bool summed = false;
@@ -103,19 +84,19 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 		if (take_header(p, r)) {
 			prof_value_add(&found, &r->value);
 			records++;
-		} else if (r->class && trace_sanitizer(b, line, &f)) {
+		} else if (r->open && trace_sanitizer(b, line, &f)) {
 			trace_add(b, &r->trace, &f);
 		} else {
 			uint64_t pid;
 
-			close_record(b, r);
+			trace_record_close(b, r);
 			summed |= take_summary(p, &summary);
 			if (text_take(&p, "==") && text_u64(&p, &pid) && text_take(&p, "==") &&
 			    pid <= INT32_MAX && !b->p->pid)
 				b->p->pid = (int32_t)pid;
 		}
 	}
-	close_record(b, r);
+	trace_record_close(b, r);
 	if (!records)
 		return format_bad(in, "LeakSanitizer", "there is no leak in it");
 	if (!summed)
@@ -132,14 +113,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 
 static struct seep_error *read_lsan(struct format_input *in, struct profile **ret_profile)
 {
-	_cleanup_builder_ struct builder b = { 0 };
-	struct record r = { 0 };
-	struct seep_error *err = builder_init(&b, in, "LeakSanitizer report");
-
-	if (!err)
-		err = read_records(in, &b, &r);
-	free(r.trace.frames);
-	return err ? err : builder_finish(&b, ret_profile);
+	return trace_records_read(in, "LeakSanitizer report", read_records, ret_profile);
 }
 
 const struct format format_lsan = {

@@ -85,25 +85,7 @@ static int probe(const uint8_t *head, size_t len)
 	return memmem(head, len, "in loss record ", 15) ? 85 : 0;
 }
 
-struct record {
-	const char *class; /* NULL: none is open */
-	struct prof_value value;
-	struct trace trace;
-};
-
-static void close_record(struct builder *b, struct record *r)
-{
-	struct prof_site *s;
-
-	if (!r->class)
-		return;
-	s = builder_site(b, trace_stack(b, &r->trace, r->class), PROF_HEAP);
-	if (s)
-		prof_value_add(&s->inuse, &r->value);
-	r->class = NULL;
-}
-
-static bool take_frame(struct builder *b, char *p, struct record *r)
+static bool take_frame(struct builder *b, char *p, struct trace_record *r)
 {
 	struct trace_frame f;
 
@@ -114,7 +96,8 @@ static bool take_frame(struct builder *b, char *p, struct record *r)
 	return true;
 }
 
-static struct seep_error *read_records(struct format_input *in, struct builder *b, struct record *r)
+static struct seep_error *read_records(struct format_input *in, struct builder *b,
+                                       struct trace_record *r)
 {
 	size_t len, records = 0;
 	bool ended = false;
@@ -122,6 +105,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 
 	while ((line = stream_line(in->stream, &len)) && !b->failed) {
 		char *p = line;
+		struct prof_value value;
 		const char *class;
 		uint64_t pid;
 
@@ -129,13 +113,12 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 			continue;
 		if (!b->p->pid && pid <= INT32_MAX)
 			b->p->pid = (int32_t)pid;
-		if (r->class && take_frame(b, p, r))
+		if (r->open && take_frame(b, p, r))
 			continue;
-		close_record(b, r);
-		class = memcheck_what(p, &r->value);
+		trace_record_close(b, r);
+		class = memcheck_what(p, &value);
 		if (class) {
-			r->class = class;
-			r->trace.n = 0;
+			trace_record_open(r, class, &value);
 			records++;
 		} else if (text_take(&p, "Command: ")) {
 			builder_string(b, &b->p->command, p);
@@ -144,7 +127,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 			ended = true;
 		}
 	}
-	close_record(b, r);
+	trace_record_close(b, r);
 	if (!records && !ended)
 		return format_bad(in, "memcheck", "there is no leak record in it");
 	if (!ended)
@@ -159,14 +142,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 
 static struct seep_error *read_memcheck(struct format_input *in, struct profile **ret_profile)
 {
-	_cleanup_builder_ struct builder b = { 0 };
-	struct record r = { 0 };
-	struct seep_error *err = builder_init(&b, in, "memcheck log");
-
-	if (!err)
-		err = read_records(in, &b, &r);
-	free(r.trace.frames);
-	return err ? err : builder_finish(&b, ret_profile);
+	return trace_records_read(in, "memcheck log", read_records, ret_profile);
 }
 
 const struct format format_memcheck = {

@@ -75,25 +75,8 @@ static bool take_frame(struct builder *b, char *p, struct trace_frame *ret)
 	return true;
 }
 
-struct record {
-	bool open;
-	struct prof_value value;
-	struct trace trace;
-};
-
-static void close_record(struct builder *b, struct record *r)
-{
-	struct prof_site *s;
-
-	if (!r->open)
-		return;
-	r->open = false;
-	s = builder_site(b, trace_stack(b, &r->trace, NULL), PROF_HEAP);
-	if (s)
-		prof_value_add(&s->inuse, &r->value);
-}
-
-static struct seep_error *read_records(struct format_input *in, struct builder *b, struct record *r)
+static struct seep_error *read_records(struct format_input *in, struct builder *b,
+                                       struct trace_record *r)
 {
 	size_t len, reports = 0;
 	char *line;
@@ -110,10 +93,9 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 			idmap_release(&b->sites);
 			b->p->nsites = 0;
 		} else if (take_record(line, &value)) {
-			close_record(b, r);
-			r->value = value;
-			r->open = reports > 0;
-			r->trace.n = 0;
+			trace_record_close(b, r);
+			if (reports)
+				trace_record_open(r, NULL, &value);
 		} else if (r->open && take_frame(b, line, &f)) {
 			trace_add(b, &r->trace, &f);
 		} else if (text_take(&p, "Attaching to pid ") && text_u64(&p, &pid) &&
@@ -121,7 +103,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 			b->p->pid = (int32_t)pid;
 		}
 	}
-	close_record(b, r);
+	trace_record_close(b, r);
 	if (!reports)
 		return format_bad(in, "memleak", "there is no report in it");
 	if (stream_cut(in->stream))
@@ -132,14 +114,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 
 static struct seep_error *read_memleak(struct format_input *in, struct profile **ret_profile)
 {
-	_cleanup_builder_ struct builder b = { 0 };
-	struct record r = { 0 };
-	struct seep_error *err = builder_init(&b, in, "bcc memleak output");
-
-	if (!err)
-		err = read_records(in, &b, &r);
-	free(r.trace.frames);
-	return err ? err : builder_finish(&b, ret_profile);
+	return trace_records_read(in, "bcc memleak output", read_records, ret_profile);
 }
 
 const struct format format_memleak = {

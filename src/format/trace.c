@@ -180,3 +180,41 @@ uint32_t trace_stack(struct builder *b, const struct trace *t, const char *root)
 		                      t->frames[i].symbol);
 	return frame;
 }
+
+/* ---- records ------------------------------------------------------------------- */
+
+void trace_record_open(struct trace_record *r, const char *root, const struct prof_value *value)
+{
+	r->open = true;
+	r->root = root;
+	r->value = *value;
+	r->trace.n = 0;
+}
+
+void trace_record_close(struct builder *b, struct trace_record *r)
+{
+	struct prof_site *s;
+
+	if (!r->open)
+		return;
+	r->open = false;
+	s = builder_site(b, trace_stack(b, &r->trace, r->root), PROF_HEAP);
+	if (s)
+		prof_value_add(&s->inuse, &r->value);
+}
+
+struct seep_error *trace_records_read(struct format_input *in, const char *format_title,
+                                      struct seep_error *(*read_records)(struct format_input *,
+                                                                         struct builder *,
+                                                                         struct trace_record *),
+                                      struct profile **ret_profile)
+{
+	_cleanup_builder_ struct builder b = { 0 };
+	struct trace_record r = { 0 };
+	struct seep_error *err = builder_init(&b, in, format_title);
+
+	if (!err)
+		err = read_records(in, &b, &r);
+	free(r.trace.frames);
+	return err ? err : builder_finish(&b, ret_profile);
+}

@@ -28,4 +28,24 @@ void trace_add(struct builder *b, struct trace *t, const struct trace_frame *f);
 /* The leaf's frame, below an outermost frame named `root` (NULL: none). */
 uint32_t trace_stack(struct builder *b, const struct trace *t, const char *root);
 
+/* ---- reports of blocks, each a record with a head and then its stack ------------- */
+
+struct trace_record {
+	bool open;
+	const char *root; /* the outermost frame, for the class of leak; NULL: none */
+	struct prof_value value;
+	struct trace trace;
+};
+
+void trace_record_open(struct trace_record *r, const char *root, const struct prof_value *value);
+/* What was open is in use at its stack; nothing is open afterwards. */
+void trace_record_close(struct builder *b, struct trace_record *r);
+
+/* A reader whose work is all in `read_records`, which opens and closes the one record. */
+struct seep_error *trace_records_read(struct format_input *in, const char *format_title,
+                                      struct seep_error *(*read_records)(struct format_input *,
+                                                                         struct builder *,
+                                                                         struct trace_record *),
+                                      struct profile **ret_profile);
+
 #endif

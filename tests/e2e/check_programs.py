@@ -3,30 +3,14 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import threading
 
-from harness import (SEEP, SOAK, Skip, case, check, check_equal, main, need_program, parse_checks, wait_for)
+from harness import (SEEP, SOAK, Skip, answers, case, check, check_equal, free_port, main, need_program, parse_checks,
+                     wait_for)
 
 ROUNDS = 60 if SOAK else 20
 PYTHON = '/usr/bin/python3'
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-def answers(port):
-    def attempt():
-        try:
-            with socket.create_connection(('127.0.0.1', port), timeout=1):
-                return True
-        except OSError:
-            return False
-    return attempt
 
 
 def children_of(pid):

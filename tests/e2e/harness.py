@@ -21,6 +21,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -473,6 +474,23 @@ class Report:
         return {'functions': [f['function'] for f in site['stack']],
                 'lines': [(f['file'] or '', f['line']) for f in site['stack']],
                 'inuse': site['in_use']['blocks'], 'inuse_bytes': site['in_use']['bytes']}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def answers(port):
+    """For wait_for(): somebody listens there."""
+    def attempt():
+        try:
+            with socket.create_connection(('127.0.0.1', port), timeout=1):
+                return True
+        except OSError:
+            return False
+    return attempt
 
 
 CASES = []

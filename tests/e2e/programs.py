@@ -2,9 +2,8 @@
 """Real programs under full tracking: they behave as they do alone, the report is about them, and
 hardly any byte is without a stack."""
 import os
-import socket
 
-from harness import SEEP, Skip, case, check, check_equal, main, need_program, wait_for
+from harness import SEEP, Skip, answers, case, check, check_equal, free_port, main, need_program, wait_for
 
 PYTHON = '/usr/bin/python3'
 
@@ -104,22 +103,6 @@ def clang(w):
     with open(objects[0], 'rb') as a, open(objects[1], 'rb') as b:
         check(a.read() == b.read(), 'the compiler writes the same object file')
     check_snapshot(w, output, 100000)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-def answers(port):
-    def attempt():
-        try:
-            with socket.create_connection(('127.0.0.1', port), timeout=1):
-                return True
-        except OSError:
-            return False
-    return attempt
 
 
 @case

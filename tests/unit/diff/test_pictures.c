@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "golden.h"
 #include "output/dot.h"
 #include "output/flame.h"
 #include "output/units.h"
@@ -378,39 +379,6 @@ static void lines_of_a_function_are_one_box(void **state)
 
 /* ---- looks ------------------------------------------------------------------------- */
 
-static char *read_file(const char *path)
-{
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	struct buf b = { 0 };
-	char chunk[4096];
-	size_t n;
-
-	while (f && (n = fread(chunk, 1, sizeof(chunk), f)))
-		buf_add(&b, chunk, n);
-	return buf_steal(&b);
-}
-
-static void compare(const char *name, const char *have)
-{
-	const char *dir = getenv("SEEP_GOLDEN_DIR");
-	_cleanup_free_ char *want = NULL;
-	char path[1024];
-
-	assert_non_null(dir);
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	if (getenv("SEEP_GOLDEN_WRITE")) {
-		FILE *f = fopen(path, "we");
-
-		assert_non_null(f);
-		fputs(have, f);
-		fclose(f);
-	}
-	want = read_file(path);
-	if (strcmp(have, want) != 0)
-		fail_msg("%s differs; it is now:\n%s", path, have);
-}
-
-/* With SEEP_GOLDEN_WRITE=1 in the environment the files are written anew. */
 static void pictures_look_as_they_did(void **state)
 {
 	_cleanup_buf_ struct buf dot = { 0 }, svg = { 0 }, plain = { 0 }, html = { 0 };
@@ -422,15 +390,16 @@ static void pictures_look_as_they_did(void **state)
 	pair_make(&t, false);
 	o.diff = t.d;
 	ok(dot_write(t.v, &o, &dot));
-	compare("diff.dot", dot.data);
+	assert_true(golden_same("diff.dot", dot.data));
 	ok(flame_svg(t.v, &(struct flame_options){ .diff = t.d, .colorblind = true }, &svg));
-	compare("diff.svg", svg.data);
+	assert_true(golden_same("diff.svg", svg.data));
 	v = look(t.p[0]);
 	ok(flame_svg(v, &(struct flame_options){ 0 }, &plain));
-	compare("plain.svg", plain.data);
+	assert_true(golden_same("plain.svg", plain.data));
 	ok(flame_html(t.v, &(struct flame_options){ .diff = t.d }, &html));
 	data = page_data(html.data);
-	compare("flame-data.json", json_object_to_json_string_ext(data, JSON_C_TO_STRING_PRETTY));
+	assert_true(golden_same("flame-data.json",
+	                        json_object_to_json_string_ext(data, JSON_C_TO_STRING_PRETTY)));
 	json_object_put(data);
 	pair_release(&t);
 }

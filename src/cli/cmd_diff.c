@@ -30,10 +30,11 @@
 #define DEFAULT_DEPTH 12
 
 struct options {
-	const char *value, *by, *sort, *min, *kinds, *output;
-	uint64_t top, depth, width;
-	bool top_given, json, full_paths, fold, normalize, noise, series;
-	struct cli_list focus, ignore, hide;
+	const char *value, *by, *sort, *min;
+	uint64_t top, depth;
+	bool top_given, full_paths, normalize, noise, series;
+	struct view_cli view;
+	struct output_cli output;
 	struct symbol_cli symbols;
 	struct picture_cli pictures;
 };
@@ -73,7 +74,7 @@ static struct seep_error *make_report_options(const struct options *o, struct di
 	r->order = (enum diff_order)order;
 	r->normalize = o->normalize;
 	r->noise = o->noise;
-	r->top = o->top_given ? (size_t)o->top : o->json ? DEFAULT_TOP_JSON : DEFAULT_TOP;
+	r->top = o->top_given ? (size_t)o->top : o->output.json ? DEFAULT_TOP_JSON : DEFAULT_TOP;
 	r->depth = (size_t)o->depth;
 	r->full_paths = o->full_paths;
 	return NULL;
@@ -157,24 +158,12 @@ static struct seep_error *emit_diff(const struct options *o, const struct diff_r
                                     struct diff *d, const struct view *v)
 {
 	_cleanup_buf_ struct buf out = { 0 };
-	struct emit_options emit_opts = {
-		.format = o->json ? EMIT_JSON : EMIT_TEXT,
-		.width = o->width    ? (unsigned int)o->width
-		         : o->output ? 100
-		                     : cli_width(STDOUT_FILENO),
-		.color = !o->output && cli_color(STDOUT_FILENO),
-	};
-	_cleanup_emit_ struct emit *e = emit_new(&emit_opts, &out);
-	struct seep_error *err;
+	_cleanup_emit_ struct emit *e = NULL;
+	struct seep_error *err = output_cli_open(&o->output, &out, &e);
 
-	if (!e)
-		return &seep_error_nomem;
-	err = diff_report_emit(e, d, v, r);
-	if (err)
-		return err;
-	if (out.failed)
-		return &seep_error_nomem;
-	return cli_write(&out, o->output);
+	if (!err)
+		err = diff_report_emit(e, d, v, r);
+	return err ? err : output_cli_write(&o->output, &out);
 }
 
 static struct seep_error *show(const struct options *o, const struct diff_report_options *r,
@@ -182,25 +171,10 @@ static struct seep_error *show(const struct options *o, const struct diff_report
 {
 	_cleanup_diff_ struct diff *d = NULL;
 	_cleanup_view_ struct view *v = NULL;
-	struct view_options view = {
-		.focus = o->focus.items,
-		.nfocus = o->focus.n,
-		.ignore = o->ignore.items,
-		.nignore = o->ignore.n,
-		.hide = o->hide.items,
-		.nhide = o->hide.n,
-		.no_fold = !o->fold,
-	};
-	struct seep_error *err = NULL;
+	struct seep_error *err = diff_make((const struct profile *const *)in->profiles, in->n, &d);
 
-	if (o->kinds)
-		err = cli_parse_kinds(o->kinds, &view.kinds);
-	else if (r->by == GROUP_KIND)
-		view.kinds = PROF_ALL_KINDS;
 	if (!err)
-		err = diff_make((const struct profile *const *)in->profiles, in->n, &d);
-	if (!err)
-		err = view_new(d->joint, &view, &v);
+		err = view_cli_make(&o->view, r->by, d->joint, &v);
 	if (!err)
 		err = emit_diff(o, r, d, v);
 	if (!err && picture_cli_wanted(&o->pictures))
@@ -250,7 +224,7 @@ static size_t make_options(struct options *o, struct cli_option *options, size_t
 		  NULL },
 		{ CLI_STRING, 'b', "by", &o->by, "WHAT", "site (default), function, module or kind",
 		  false, NULL },
-		{ CLI_STRING, 'k', "kind", &o->kinds, "KINDS",
+		{ CLI_STRING, 'k', "kind", &o->view.kinds, "KINDS",
 		  "heap, mmap, stack (of threads) or all; several with commas (default heap,mmap)",
 		  false, NULL },
 		{ CLI_STRING, 's', "sort", &o->sort, "ORDER",
@@ -268,20 +242,22 @@ static size_t make_options(struct options *o, struct cli_option *options, size_t
 		  NULL },
 		{ CLI_U64, 0, "depth", &o->depth, "N",
 		  "frames shown of a stack; 0: all (default 12)", false, NULL },
-		{ CLI_LIST, 'f', "focus", &o->focus, "REGEX",
+		{ CLI_LIST, 'f', "focus", &o->view.focus, "REGEX",
 		  "only stacks with a matching function, file or module", false, NULL },
-		{ CLI_LIST, 'i', "ignore", &o->ignore, "REGEX", "leave out stacks with a match",
-		  false, NULL },
-		{ CLI_LIST, 0, "hide", &o->hide, "REGEX", "leave out matching frames", false, NULL },
-		{ CLI_FLAG, 0, "fold", &o->fold, NULL,
+		{ CLI_LIST, 'i', "ignore", &o->view.ignore, "REGEX",
+		  "leave out stacks with a match", false, NULL },
+		{ CLI_LIST, 0, "hide", &o->view.hide, "REGEX", "leave out matching frames", false,
+		  NULL },
+		{ CLI_FLAG, 0, "fold", &o->view.fold, NULL,
 		  "fold the allocator's own frames away (default; --no-fold: show them)", false,
 		  NULL },
-		{ CLI_FLAG, 'j', "json", &o->json, NULL, "JSON (docs/DIFF-JSON.md)", false, NULL },
-		{ CLI_STRING, 'o', "output", &o->output, "FILE", "write to FILE", false, NULL },
+		{ CLI_FLAG, 'j', "json", &o->output.json, NULL, "JSON (docs/DIFF-JSON.md)", false,
+		  NULL },
+		{ CLI_STRING, 'o', "output", &o->output.path, "FILE", "write to FILE", false, NULL },
 		{ CLI_FLAG, 0, "full-paths", &o->full_paths, NULL,
 		  "whole paths of files and modules", false, NULL },
-		{ CLI_U64, 0, "width", &o->width, "N", "columns of text (default: the terminal's)",
-		  false, NULL },
+		{ CLI_U64, 0, "width", &o->output.width, "N",
+		  "columns of text (default: the terminal's)", false, NULL },
 	};
 	size_t n = ARRAY_SIZE(own);
 
@@ -296,7 +272,7 @@ static size_t make_options(struct options *o, struct cli_option *options, size_t
 
 int cmd_diff(int argc, char **argv)
 {
-	struct options o = { .value = "inuse", .depth = DEFAULT_DEPTH, .fold = true };
+	struct options o = { .value = "inuse", .depth = DEFAULT_DEPTH, .view.fold = true };
 	struct cli_option options[40] = { { .type = CLI_END } };
 	int n, status = CLI_OK;
 	struct seep_error *err;
@@ -314,9 +290,7 @@ int cmd_diff(int argc, char **argv)
 		err = diff(&o, argv + 1, (size_t)n);
 	if (err)
 		status = cli_fail("diff", err);
-	free(o.focus.items);
-	free(o.ignore.items);
-	free(o.hide.items);
+	view_cli_release(&o.view);
 	symbol_cli_release(&o.symbols);
 	return status;
 }

@@ -30,10 +30,11 @@
 #define DEFAULT_DEPTH 12
 
 struct options {
-	const char *value, *by, *tree, *sort, *min, *kinds, *output;
-	uint64_t top, depth, width;
-	bool top_given, json, hist, full_paths, fold;
-	struct cli_list focus, ignore, hide;
+	const char *value, *by, *tree, *sort, *min;
+	uint64_t top, depth;
+	bool top_given, hist, full_paths;
+	struct view_cli view;
+	struct output_cli output;
 	struct symbol_cli symbols;
 	struct picture_cli pictures;
 };
@@ -77,12 +78,12 @@ static struct seep_error *make_report_options(const struct options *o, struct re
 	r->direction = (enum tree_direction)direction;
 	r->order = (enum group_order)order;
 	/* A program can cut for itself, but all sites of a big one, with their stacks, are hundreds of megabytes. */
-	r->top = o->top_given ? (size_t)o->top
-	         : r->tree    ? 0
-	         : o->json    ? DEFAULT_TOP_JSON
-	                      : DEFAULT_TOP;
+	r->top = o->top_given     ? (size_t)o->top
+	         : r->tree        ? 0
+	         : o->output.json ? DEFAULT_TOP_JSON
+	                          : DEFAULT_TOP;
 	if (r->tree && !o->min)
-		r->min_ratio = o->json ? 0.001 : 0.01;
+		r->min_ratio = o->output.json ? 0.001 : 0.01;
 	r->depth = (size_t)o->depth;
 	r->hist = o->hist;
 	r->full_paths = o->full_paths;
@@ -95,24 +96,12 @@ static struct seep_error *emit_report(const struct options *o, const struct repo
                                       const struct view *v)
 {
 	_cleanup_buf_ struct buf out = { 0 };
-	struct emit_options emit_opts = {
-		.format = o->json ? EMIT_JSON : EMIT_TEXT,
-		.width = o->width    ? (unsigned int)o->width
-		         : o->output ? 100
-		                     : cli_width(STDOUT_FILENO),
-		.color = !o->output && cli_color(STDOUT_FILENO),
-	};
-	_cleanup_emit_ struct emit *e = emit_new(&emit_opts, &out);
-	struct seep_error *err;
+	_cleanup_emit_ struct emit *e = NULL;
+	struct seep_error *err = output_cli_open(&o->output, &out, &e);
 
-	if (!e)
-		return &seep_error_nomem;
-	err = report_emit(e, v, r);
-	if (err)
-		return err;
-	if (out.failed)
-		return &seep_error_nomem;
-	return cli_write(&out, o->output);
+	if (!err)
+		err = report_emit(e, v, r);
+	return err ? err : output_cli_write(&o->output, &out);
 }
 
 static struct seep_error *report(const struct options *o, char **names, size_t n)
@@ -122,27 +111,14 @@ static struct seep_error *report(const struct options *o, char **names, size_t n
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	struct symbolizer *sym = NULL;
 	struct report_options r = { .cwd = cwd };
-	struct view_options view = {
-		.focus = o->focus.items,
-		.nfocus = o->focus.n,
-		.ignore = o->ignore.items,
-		.nignore = o->ignore.n,
-		.hide = o->hide.items,
-		.nhide = o->hide.n,
-		.no_fold = !o->fold,
-	};
 	struct seep_error *err = make_report_options(o, &r);
 
-	if (!err && o->kinds)
-		err = cli_parse_kinds(o->kinds, &view.kinds);
-	else if (!err && r.by == GROUP_KIND)
-		view.kinds = PROF_ALL_KINDS;
 	if (!err)
 		err = cli_open_profiles("report", names, n, &p);
 	if (!err)
 		err = symbol_cli_run(&o->symbols, p, &sym);
 	if (!err)
-		err = view_new(p, &view, &v);
+		err = view_cli_make(&o->view, r.by, p, &v);
 	if (!err) {
 		r.warnings = sym ? symbolizer_warnings(sym) : NULL;
 		err = emit_report(o, &r, v);
@@ -159,7 +135,7 @@ int cmd_report(int argc, char **argv)
 	struct options o = {
 		.value = "inuse",
 		.depth = DEFAULT_DEPTH,
-		.fold = true,
+		.view.fold = true,
 	};
 	const struct cli_option own[] = {
 		{ CLI_STRING, 'v', "value", &o.value, "WHAT",
@@ -167,7 +143,7 @@ int cmd_report(int argc, char **argv)
 		  NULL },
 		{ CLI_STRING, 'b', "by", &o.by, "WHAT",
 		  "site (default), function, module, thread or kind", false, NULL },
-		{ CLI_STRING, 'k', "kind", &o.kinds, "KINDS",
+		{ CLI_STRING, 'k', "kind", &o.view.kinds, "KINDS",
 		  "heap, mmap, stack (of threads) or all; several with commas (default heap,mmap)",
 		  false, NULL },
 		{ CLI_STRING, 't', "tree", &o.tree, "END",
@@ -180,22 +156,24 @@ int cmd_report(int argc, char **argv)
 		  "leave out what is smaller: 64K, or a share such as 1%", false, NULL },
 		{ CLI_U64, 0, "depth", &o.depth, "N",
 		  "frames shown of a stack; 0: all (default 12)", false, NULL },
-		{ CLI_LIST, 'f', "focus", &o.focus, "REGEX",
+		{ CLI_LIST, 'f', "focus", &o.view.focus, "REGEX",
 		  "only stacks with a matching function, file or module", false, NULL },
-		{ CLI_LIST, 'i', "ignore", &o.ignore, "REGEX", "leave out stacks with a match",
+		{ CLI_LIST, 'i', "ignore", &o.view.ignore, "REGEX", "leave out stacks with a match",
 		  false, NULL },
-		{ CLI_LIST, 0, "hide", &o.hide, "REGEX", "leave out matching frames", false, NULL },
-		{ CLI_FLAG, 0, "fold", &o.fold, NULL,
+		{ CLI_LIST, 0, "hide", &o.view.hide, "REGEX", "leave out matching frames", false,
+		  NULL },
+		{ CLI_FLAG, 0, "fold", &o.view.fold, NULL,
 		  "fold the allocator's own frames away (default; --no-fold: show them)", false,
 		  NULL },
 		{ CLI_FLAG, 0, "hist", &o.hist, NULL, "detailed histograms of sizes and lifetimes",
 		  false, NULL },
-		{ CLI_FLAG, 'j', "json", &o.json, NULL, "JSON (docs/REPORT-JSON.md)", false, NULL },
-		{ CLI_STRING, 'o', "output", &o.output, "FILE", "write to FILE", false, NULL },
+		{ CLI_FLAG, 'j', "json", &o.output.json, NULL, "JSON (docs/REPORT-JSON.md)", false,
+		  NULL },
+		{ CLI_STRING, 'o', "output", &o.output.path, "FILE", "write to FILE", false, NULL },
 		{ CLI_FLAG, 0, "full-paths", &o.full_paths, NULL,
 		  "whole paths of files and modules", false, NULL },
-		{ CLI_U64, 0, "width", &o.width, "N", "columns of text (default: the terminal's)",
-		  false, NULL },
+		{ CLI_U64, 0, "width", &o.output.width, "N",
+		  "columns of text (default: the terminal's)", false, NULL },
 	};
 	struct cli_option options[ARRAY_SIZE(own) + SYMBOL_CLI_ROWS + PICTURE_CLI_ROWS + 1];
 	size_t rows = ARRAY_SIZE(own);
@@ -223,9 +201,7 @@ int cmd_report(int argc, char **argv)
 		if (err)
 			status = cli_fail("report", err);
 	}
-	free(o.focus.items);
-	free(o.ignore.items);
-	free(o.hide.items);
+	view_cli_release(&o.view);
 	symbol_cli_release(&o.symbols);
 	return status;
 }

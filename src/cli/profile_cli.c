@@ -11,11 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "analysis/view.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "output/dot.h"
+#include "output/emit.h"
 #include "output/flame.h"
 #include "profile/profile.h"
 #include "sym/sym.h"
@@ -189,6 +191,55 @@ struct seep_error *symbol_cli_run(const struct symbol_cli *c, struct profile *p,
 }
 
 /* ---- output ------------------------------------------------------------------ */
+
+struct seep_error *view_cli_make(const struct view_cli *c, enum group_by by,
+                                 const struct profile *p, struct view **ret_view)
+{
+	struct view_options o = {
+		.focus = c->focus.items,
+		.nfocus = c->focus.n,
+		.ignore = c->ignore.items,
+		.nignore = c->ignore.n,
+		.hide = c->hide.items,
+		.nhide = c->hide.n,
+		.no_fold = !c->fold,
+		.kinds = by == GROUP_KIND ? PROF_ALL_KINDS : 0,
+	};
+	struct seep_error *err = c->kinds ? cli_parse_kinds(c->kinds, &o.kinds) : NULL;
+
+	return err ? err : view_new(p, &o, ret_view);
+}
+
+void view_cli_release(struct view_cli *c)
+{
+	free(c->focus.items);
+	free(c->ignore.items);
+	free(c->hide.items);
+	memset(c, 0, sizeof(*c));
+}
+
+struct seep_error *output_cli_open(const struct output_cli *c, struct buf *out,
+                                   struct emit **ret_emit)
+{
+	struct emit_options o = {
+		.format = c->json ? EMIT_JSON : EMIT_TEXT,
+		.width = c->width  ? (unsigned int)c->width
+		         : c->path ? 100
+		                   : cli_width(STDOUT_FILENO),
+		.color = !c->path && cli_color(STDOUT_FILENO),
+	};
+	struct emit *e = emit_new(&o, out);
+
+	if (!e)
+		return &seep_error_nomem;
+	*ret_emit = e;
+	return NULL;
+}
+
+struct seep_error *output_cli_write(const struct output_cli *c, const struct buf *out)
+{
+	return out->failed ? &seep_error_nomem : cli_write(out, c->path);
+}
 
 struct seep_error *cli_write(const struct buf *out, const char *path)
 {

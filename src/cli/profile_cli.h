@@ -14,6 +14,7 @@
 
 struct buf;
 struct diff;
+struct emit;
 struct profile;
 struct symbolizer;
 struct view;
@@ -50,6 +51,30 @@ size_t symbol_cli_options(struct symbol_cli *c, struct cli_option *rows);
 struct seep_error *symbol_cli_run(const struct symbol_cli *c, struct profile *p,
                                   struct symbolizer **ret_sym);
 void symbol_cli_release(struct symbol_cli *c);
+
+/* What is shown of a profile. */
+struct view_cli {
+	const char *kinds; /* NULL: memory; with `by` kind, all */
+	struct cli_list focus, ignore, hide;
+	bool fold; /* the allocator's own frames away; on by default */
+};
+
+/* By kind the stacks of threads are of interest too, unless kinds were named. */
+struct seep_error *view_cli_make(const struct view_cli *c, enum group_by by,
+                                 const struct profile *p, struct view **ret_view);
+void view_cli_release(struct view_cli *c);
+
+/* Where a report goes and how it is laid out. */
+struct output_cli {
+	const char *path; /* NULL: standard output */
+	bool json;
+	uint64_t width; /* 0: the terminal's */
+};
+
+struct seep_error *output_cli_open(const struct output_cli *c, struct buf *out,
+                                   struct emit **ret_emit);
+/* What was emitted into `out`. */
+struct seep_error *output_cli_write(const struct output_cli *c, const struct buf *out);
 
 /* To a file, or with NULL to standard output, where a closed pipe is no error. */
 struct seep_error *cli_write(const struct buf *out, const char *path);

@@ -10,6 +10,8 @@
  *            file is gone has the names that another side could still read
  *   frames   parents come before children: one look-up of (parent, module, symbol or address) each
  *   sites    one look-up of (stack, kind) each
+ *   threads  one look-up of (number, birth), or of the name, each
+ *   cells    one look-up of (site, thread) each
  */
 #include "analysis/diff.h"
 
@@ -26,8 +28,8 @@
 struct joiner {
 	struct diff *d;
 	struct profile *out;
-	struct idmap names, symbols, addresses, frames, sites;
-	size_t cap_modules, cap_frames, cap_symbols, cap_sites, cap_places;
+	struct idmap names, symbols, addresses, frames, sites, threads, cells;
+	size_t cap_modules, cap_frames, cap_symbols, cap_sites, cap_threads, cap_cells, cap_places;
 	bool *rebuilt;        /* per joint module */
 	uint32_t **module_of; /* per side: its module → the joint one */
 	uint32_t **symbol_of; /* per side: its symbol → the joint one; 0 not yet */
@@ -402,6 +404,86 @@ static int join_stacks(struct joiner *j, size_t side)
 	return 0;
 }
 
+/* ---- threads -------------------------------------------------------------------- */
+
+/* A thread may change its name, and ends; what the later side says holds. */
+static int update_thread(struct prof_thread *to, const struct prof_thread *t, bool same_run)
+{
+	if (!same_run)
+		return 0;
+	to->died = t->died;
+	if (!t->name || !*t->name || str_same(to->name, t->name))
+		return 0;
+	free(to->name);
+	return str_copy(&to->name, t->name);
+}
+
+static int join_thread(struct joiner *j, const struct prof_thread *t, uint32_t *ret_id)
+{
+	bool same_run = j->d->same_run;
+	const char *name = t->name ? t->name : "";
+	uint64_t hash = same_run ? hash_mix((uint64_t)t->tid, t->born) : hash_str(name);
+	size_t pos = idmap_first(&j->threads, hash);
+	struct prof_thread *to;
+
+	while (idmap_get(&j->threads, &pos, hash, ret_id)) {
+		to = &j->out->threads[*ret_id];
+		if (same_run ? to->tid == t->tid && to->born == t->born : str_same(to->name, name))
+			return update_thread(to, t, same_run);
+	}
+	*ret_id = (uint32_t)j->out->nthreads;
+	if (GROW(j, threads) < 0 || idmap_add(&j->threads, hash, *ret_id) < 0)
+		return -1;
+	to = &j->out->threads[j->out->nthreads];
+	*to = same_run ? *t : (struct prof_thread){ 0 };
+	if (str_copy(&to->name, name) < 0)
+		return -1;
+	j->out->nthreads++;
+	return 0;
+}
+
+static int join_cell(struct joiner *j, uint32_t site, uint32_t thread, uint32_t *ret_id)
+{
+	uint64_t hash = hash_mix(site, thread);
+	size_t pos = idmap_first(&j->cells, hash);
+
+	while (idmap_get(&j->cells, &pos, hash, ret_id))
+		if (j->out->cells[*ret_id].site == site && j->out->cells[*ret_id].thread == thread)
+			return 0;
+	*ret_id = (uint32_t)j->out->ncells;
+	if (GROW(j, cells) < 0 || idmap_add(&j->cells, hash, *ret_id) < 0)
+		return -1;
+	j->out->cells[j->out->ncells++] = (struct prof_cell){ .site = site, .thread = thread };
+	return 0;
+}
+
+/* Thread 0 is no thread: what nobody knows the thread of. */
+static int join_threads(struct joiner *j, size_t side)
+{
+	const struct profile *p = j->d->sides[side];
+	_cleanup_free_ uint32_t *thread_of = calloc(p->nthreads + 1, sizeof(*thread_of));
+
+	j->d->cell_of[side] = calloc(p->ncells + 1, sizeof(uint32_t));
+	if (!thread_of || !j->d->cell_of[side])
+		return -1;
+	if (!j->out->nthreads) {
+		if (GROW(j, threads) < 0)
+			return -1;
+		j->out->threads[0] = (struct prof_thread){ 0 };
+		if (str_copy(&j->out->threads[0].name, "") < 0)
+			return -1;
+		j->out->nthreads = 1;
+	}
+	for (size_t i = 1; i < p->nthreads; i++)
+		if (join_thread(j, &p->threads[i], &thread_of[i]) < 0)
+			return -1;
+	for (size_t i = 0; i < p->ncells; i++)
+		if (join_cell(j, j->d->site_of[side][p->cells[i].site],
+		              thread_of[p->cells[i].thread], &j->d->cell_of[side][i]) < 0)
+			return -1;
+	return 0;
+}
+
 /* ---- all of it ------------------------------------------------------------------ */
 
 uint64_t diff_moment(const struct profile *p)
@@ -454,7 +536,7 @@ static int join_all(struct joiner *j)
 		if (join_symbols(j, i) < 0)
 			return -1;
 	for (size_t i = 0; i < d->nsides; i++)
-		if (join_stacks(j, i) < 0)
+		if (join_stacks(j, i) < 0 || join_threads(j, i) < 0)
 			return -1;
 	for (size_t i = 0; i < d->joint->nmodules; i++) {
 		if (!j->rebuilt[i])
@@ -481,6 +563,8 @@ static void release_joiner(struct joiner *j)
 	idmap_release(&j->addresses);
 	idmap_release(&j->frames);
 	idmap_release(&j->sites);
+	idmap_release(&j->threads);
+	idmap_release(&j->cells);
 }
 
 struct seep_error *diff_make(const struct profile *const *sides, size_t n, struct diff **ret_diff)
@@ -497,9 +581,11 @@ struct seep_error *diff_make(const struct profile *const *sides, size_t n, struc
 	d->nsides = n;
 	d->joint = j.out = profile_new();
 	d->site_of = calloc(n, sizeof(*d->site_of));
+	d->cell_of = calloc(n, sizeof(*d->cell_of));
 	j.module_of = calloc(n, sizeof(*j.module_of));
 	j.symbol_of = calloc(n, sizeof(*j.symbol_of));
-	r = !d->joint || !d->site_of || !j.module_of || !j.symbol_of || join_all(&j) < 0;
+	r = !d->joint || !d->site_of || !d->cell_of || !j.module_of || !j.symbol_of ||
+	    join_all(&j) < 0;
 	release_joiner(&j);
 	if (r)
 		return &seep_error_nomem;
@@ -513,7 +599,10 @@ void diff_free(struct diff *d)
 		return;
 	for (size_t i = 0; d->site_of && i < d->nsides; i++)
 		free(d->site_of[i]);
+	for (size_t i = 0; d->cell_of && i < d->nsides; i++)
+		free(d->cell_of[i]);
 	free(d->site_of);
+	free(d->cell_of);
 	profile_free(d->joint);
 	free(d);
 }
@@ -543,4 +632,8 @@ void diff_load(struct diff *d, size_t side)
 		to->inuse_samples = prof_add(to->inuse_samples, s->inuse_samples);
 		to->oldest = s->oldest < to->oldest ? s->oldest : to->oldest;
 	}
+	for (size_t i = 0; i < d->joint->ncells; i++)
+		d->joint->cells[i].inuse = (struct prof_value){ 0 };
+	for (size_t i = 0; i < p->ncells; i++)
+		prof_value_add(&d->joint->cells[d->cell_of[side][i]].inuse, &p->cells[i].inuse);
 }

@@ -3,13 +3,16 @@
  * What changed between profiles: two of them, or a series in the order of time.
  *
  * A diff has one profile of its own, `joint`: the code of all sides, with one site for every
- * (stack, kind) that any side has.  Views are made of that profile, so folding, filters and names work as for any
+ * (stack, kind) and one cell for every (site, thread) that any side has.  Views are made of that profile, so folding, filters and names work as for any
  * other; diff_load() puts the values of one side into its sites, and groups and trees of the view are then of that side.
  *
  * Stacks are the same when they look the same.  In a module that is the same file on all sides (build-id,
  * or path and time where there is none) that means function, file and line, and for code without a name its
  * address.  A module that was built anew in between keeps only the names of its functions and files: lines are left out
  * (0), and all its nameless code is one.
+ *
+ * Threads are the same when they are of one process and were born at the same time under the same number.  Another run
+ * has other threads: there all those of one name are one, without a number.
  *
  * The profiles given are borrowed: they must outlive the diff, unchanged.
  */
@@ -30,6 +33,7 @@ struct diff {
 	struct profile *joint;
 	const struct profile *const *sides; /* borrowed */
 	uint32_t **site_of;                 /* per side: its site → the joint one */
+	uint32_t **cell_of;                 /* likewise for cells */
 	size_t nsides;
 	bool same_run;              /* all sides are of one process */
 	size_t rebuilt;             /* modules that are not the same file on all sides */
@@ -47,7 +51,7 @@ static inline void diff_freep(struct diff **d)
 }
 #define _cleanup_diff_ __attribute__((cleanup(diff_freep)))
 
-/* Makes the values of the joint profile's sites those of side `side`. */
+/* Makes the values of the joint profile's sites and cells those of side `side`. */
 void diff_load(struct diff *d, size_t side);
 
 /* When a profile was taken, in ns since the epoch; 0: it does not say. */
@@ -103,7 +107,7 @@ enum diff_order {
 	DIFF_NAME,
 };
 
-/* By site, function, module or kind (not thread).  `v` is a view of d->joint.  Sorted by growth. */
+/* By thread only what is in use is known.  `v` is a view of d->joint.  Sorted by growth. */
 struct seep_error *diff_groups_make(struct diff *d, const struct view *v, enum group_by by,
                                     struct measure m, bool normalize, struct diff_groups *ret);
 void diff_groups_sort(const struct view *v, enum group_by by, enum diff_order order,

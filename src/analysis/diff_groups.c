@@ -100,7 +100,8 @@ static bool forward_by_events(const struct diff *d, const struct group_sum *firs
 	struct prof_value gain, loss;
 	struct range came, went;
 
-	if (!d->same_run || m.value == MEASURE_PEAK)
+	/* of threads only what is in use is known */
+	if (!d->same_run || m.value == MEASURE_PEAK || !last->value[MEASURE_ALLOC].blocks)
 		return false;
 	if (m.value != MEASURE_INUSE) {
 		if (!in_between(first, last, m.value, &gain, &gained))
@@ -236,14 +237,14 @@ static void add_change(struct diff_groups *g, const struct group_sum *first,
 		g->shrunk += (uint64_t)-change;
 }
 
-/* Growth and shrinkage are summed over sites, whatever the groups: functions overlap. */
+/* Growth and shrinkage are summed over sites: functions overlap.  Threads do not, but share sites. */
 static struct seep_error *sum_sites(struct diff *d, const struct view *v, enum group_by by,
                                     struct diff_groups *g)
 {
 	_cleanup_node_pairs_ struct node_pairs pairs = { 0 };
 	struct seep_error *err;
 
-	if (by == GROUP_SITE) {
+	if (by == GROUP_SITE || by == GROUP_THREAD) {
 		for (size_t i = 0; i < g->n; i++)
 			add_change(g, &g->items[i].total[0], &g->items[i].total[1], g->measure,
 			           g->scale);
@@ -252,6 +253,22 @@ static struct seep_error *sum_sites(struct diff *d, const struct view *v, enum g
 	err = node_pairs_make(d, v, g->measure, false, &pairs);
 	for (size_t i = 0; !err && i < pairs.n; i++)
 		add_change(g, &pairs.items[i].first, &pairs.items[i].last, g->measure, g->scale);
+	return err;
+}
+
+/* The groups of the side that is loaded.  Threads' are made of cells, but the sum is of sites whatever the groups. */
+static struct seep_error *make_side(const struct view *v, enum group_by by, struct measure m,
+                                    struct groups *ret_groups)
+{
+	_cleanup_groups_ struct groups sites = { 0 };
+	struct seep_error *err = NULL;
+
+	if (by == GROUP_THREAD)
+		err = groups_make(v, GROUP_SITE, m, &sites);
+	if (!err)
+		err = groups_make(v, by, m, ret_groups);
+	if (!err && by == GROUP_THREAD)
+		ret_groups->sum = sites.sum;
 	return err;
 }
 
@@ -269,7 +286,7 @@ struct seep_error *diff_groups_make(struct diff *d, const struct view *v, enum g
 		_cleanup_groups_ struct groups g = { 0 };
 
 		diff_load(d, side);
-		err = groups_make(v, by, m, &g);
+		err = make_side(v, by, m, &g);
 		if (!err && side == 0 && add_items(&out, &g, &map) < 0)
 			err = &seep_error_nomem;
 		if (!err)

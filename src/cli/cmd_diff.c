@@ -50,6 +50,7 @@ struct inputs {
 static const struct cli_word by_words[] = { { "site", GROUP_SITE },
 	                                    { "function", GROUP_FUNCTION },
 	                                    { "module", GROUP_MODULE },
+	                                    { "thread", GROUP_THREAD },
 	                                    { "kind", GROUP_KIND } };
 static const struct cli_word sort_words[] = {
 	{ "growth", DIFF_GROWTH }, { "shrinkage", DIFF_SHRINKAGE }, { "change", DIFF_CHANGE },
@@ -64,6 +65,8 @@ static struct seep_error *make_report_options(const struct options *o, struct di
 
 	if (!err && o->by)
 		err = cli_find_word("--by", o->by, by_words, ARRAY_SIZE(by_words), &by);
+	if (!err)
+		err = cli_check_by((enum group_by)by, r->measure);
 	if (!err && o->sort)
 		err = cli_find_word("--sort", o->sort, sort_words, ARRAY_SIZE(sort_words), &order);
 	if (!err && o->min)
@@ -222,8 +225,8 @@ static size_t make_options(struct options *o, struct cli_option *options, size_t
 		{ CLI_STRING, 'v', "value", &o->value, "WHAT",
 		  "inuse (default), alloc, freed or peak; with -blocks to count blocks", false,
 		  NULL },
-		{ CLI_STRING, 'b', "by", &o->by, "WHAT", "site (default), function, module or kind",
-		  false, NULL },
+		{ CLI_STRING, 'b', "by", &o->by, "WHAT",
+		  "site (default), function, module, thread or kind", false, NULL },
 		{ CLI_STRING, 'k', "kind", &o->view.kinds, "KINDS",
 		  "heap, mmap, stack (of threads) or all; several with commas (default heap,mmap)",
 		  false, NULL },

@@ -70,9 +70,9 @@ static struct seep_error *make_report_options(const struct options *o, struct re
 		return err;
 	if (o->tree && (o->by || o->sort))
 		return seep_error_new(0, "--tree does not go with %s", o->by ? "--by" : "--sort");
-	if (by == GROUP_THREAD && r->measure.value != MEASURE_INUSE)
-		return seep_error_hint(seep_error_new(0, "by thread only what is in use is known"),
-		                       "Use --value inuse or --value blocks.");
+	err = cli_check_by((enum group_by)by, r->measure);
+	if (err)
+		return err;
 	r->by = (enum group_by)by;
 	r->tree = o->tree != NULL;
 	r->direction = (enum tree_direction)direction;

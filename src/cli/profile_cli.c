@@ -82,6 +82,14 @@ struct seep_error *cli_parse_measure(const char *name, struct measure *ret_measu
 	return NULL;
 }
 
+struct seep_error *cli_check_by(enum group_by by, struct measure measure)
+{
+	if (by != GROUP_THREAD || measure.value == MEASURE_INUSE)
+		return NULL;
+	return seep_error_hint(seep_error_new(0, "by thread only what is in use is known"),
+	                       "Use --value inuse or --value blocks.");
+}
+
 struct seep_error *cli_parse_kinds(const char *text, unsigned int *ret_kinds)
 {
 	unsigned int kinds = 0;

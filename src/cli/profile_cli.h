@@ -31,6 +31,8 @@ struct seep_error *cli_find_word(const char *option, const char *name, const str
                                  size_t n, int *ret_value);
 /* inuse, alloc, freed, peak, each also with -blocks; "blocks" alone is inuse-blocks. */
 struct seep_error *cli_parse_measure(const char *name, struct measure *ret_measure);
+/* Of threads only what is in use is known. */
+struct seep_error *cli_check_by(enum group_by by, struct measure measure);
 /* heap,mmap → a set of PROF_KIND_BIT */
 struct seep_error *cli_parse_kinds(const char *text, unsigned int *ret_kinds);
 /* 64K, or a share such as 1%; the one that is not given is left alone. */

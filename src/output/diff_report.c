@@ -478,9 +478,11 @@ enum {
 	COL_COURSE,
 	COL_STEPS,
 	COL_WORD,
+	COL_TID,
 	COL_NAME,
 	COL_MODULE,
-	COL_JSON
+	COL_JSON,
+	COL_ENDED = COL_JSON + 9
 };
 
 static const struct emit_column columns[] = {
@@ -493,6 +495,7 @@ static const struct emit_column columns[] = {
 	[COL_COURSE] = { NULL, "course", 0, 0 },
 	[COL_STEPS] = { NULL, "up", EMIT_RIGHT, 0 },
 	[COL_WORD] = { "change", "", 0, 0 },
+	[COL_TID] = { "tid", "tid", 0, 0 },
 	[COL_NAME] = { "name", NULL, EMIT_SHRINK, 0 }, /* titled by what it is */
 	[COL_MODULE] = { "module", "module", EMIT_SHRINK_PATH, 0 },
 	{ "growth", NULL, 0, 0 },
@@ -504,6 +507,7 @@ static const struct emit_column columns[] = {
 	{ "per_second", NULL, 0, 0 },
 	{ "steps_grown", NULL, 0, 0 },
 	{ "sites", NULL, 0, 0 },
+	[COL_ENDED] = { "ended", NULL, 0, 0 },
 };
 
 static const char *shown_path(const struct diff_report *x, const char *path)
@@ -518,6 +522,11 @@ static const char *item_name(const struct diff_report *x, const struct diff_item
 
 	if (x->o->by == GROUP_MODULE)
 		return name ? shown_path(x, name) : "(no module)";
+	if (x->o->by == GROUP_THREAD)
+		return name && *name                     ? name
+		       : !i->id                          ? "(unknown)"
+		       : x->d->joint->threads[i->id].tid ? ""
+		                                         : "(threads without a name)";
 	return name                       ? name
 	       : i->id < x->v->nfunctions ? "(functions without a name)"
 	                                  : "(stack unknown)";
@@ -530,6 +539,8 @@ static void row(const struct diff_report *x, const struct diff_item *i)
 				 steps = { 0 };
 	struct emit_value values[ARRAY_SIZE(columns)] = { 0 };
 	uint32_t module = PROF_NO_MODULE;
+	const struct prof_thread *thread = x->o->by == GROUP_THREAD ? &x->d->joint->threads[i->id]
+	                                                            : NULL;
 	size_t n = COL_JSON;
 
 	if (x->o->by == GROUP_FUNCTION && i->id < x->v->nfunctions)
@@ -551,6 +562,7 @@ static void row(const struct diff_report *x, const struct diff_item *i)
 	values[COL_COURSE] = emit_string(course.data);
 	values[COL_STEPS] = emit_string(steps.data);
 	values[COL_WORD] = emit_string(word_of(x, i));
+	values[COL_TID] = thread && thread->tid ? emit_number(thread->tid) : emit_none();
 	values[COL_NAME] = emit_string(item_name(x, i));
 	values[COL_MODULE] = emit_string(
 		module == PROF_NO_MODULE ? NULL : shown_path(x, x->d->joint->modules[module].path));
@@ -563,6 +575,7 @@ static void row(const struct diff_report *x, const struct diff_item *i)
 	values[n++] = rate_value(x, i->change.value);
 	values[n++] = emit_count(i->grown);
 	values[n++] = emit_count(i->total[1].sites);
+	values[COL_ENDED] = thread ? emit_bool(thread->died) : emit_none();
 	emit_row(x->e, 0, i->change.noise ? EMIT_DIM : EMIT_PLAIN, values);
 }
 
@@ -575,8 +588,13 @@ static void make_columns(const struct diff_report *x, struct emit_column *to)
 		to[COL_NAME].flags = EMIT_SHRINK_PATH;
 	if (x->o->by != GROUP_FUNCTION)
 		to[COL_MODULE].title = NULL;
-	if (x->o->by == GROUP_KIND)
+	if (x->o->by == GROUP_KIND || x->o->by == GROUP_THREAD)
 		to[COL_SELF].title = NULL;
+	if (x->o->by != GROUP_THREAD || !x->d->same_run)
+		to[COL_TID].title = NULL;
+	/* only of threads, so that the other tables are what they were */
+	if (x->o->by != GROUP_THREAD)
+		to[COL_TID].key = to[COL_ENDED].key = NULL;
 	if (x->d->nsides == 2)
 		to[COL_COURSE].title = to[COL_STEPS].title = NULL;
 	if (x->o->measure.blocks)
@@ -597,7 +615,7 @@ static void make_columns(const struct diff_report *x, struct emit_column *to)
 static void rest(const struct diff_report *x)
 {
 	_cleanup_buf_ struct buf change = { 0 };
-	bool sums = x->o->by == GROUP_SITE || x->o->by == GROUP_KIND; /* the others overlap */
+	bool sums = x->o->by != GROUP_FUNCTION && x->o->by != GROUP_MODULE; /* which overlap */
 	const char *word = by_names[x->o->by].word;
 	struct emit_part parts[] = {
 		{ "count", emit_count(x->left), false },
@@ -692,9 +710,11 @@ static struct seep_error *entries(struct diff_report *x)
 	heading(x);
 	if (!x->shown)
 		emit_text(x->e, EMIT_PLAIN, 2, "%s",
-		          x->noise  ? "Nothing changed by more than chance."
-		          : x->left ? "Nothing changed above the minimum."
-		                    : "Nothing changed.");
+		          x->o->by == GROUP_THREAD && !x->d->joint->ncells
+		                  ? "The profiles do not say which thread allocated what."
+		          : x->noise ? "Nothing changed by more than chance."
+		          : x->left  ? "Nothing changed above the minimum."
+		                     : "Nothing changed.");
 	make_columns(x, cols);
 	if (sites)
 		emit_array(x->e, by_names[x->o->by].key);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The report of a difference, as text and as JSON (docs/DIFF-JSON.md): what the sides are, how the totals changed,
- * then what grew, appeared, shrank and vanished, by site, function, module or kind.  Of a series of more than two
+ * then what grew, appeared, shrank and vanished, by site, function, module, thread or kind.  Of a series of more than two
  * profiles every entry has its course over time too.
  *
  * Of sampled profiles what may be chance alone is left out, and counted, unless `noise` is set.
@@ -23,7 +23,7 @@ struct view;
 
 struct diff_report_options {
 	struct measure measure;
-	enum group_by by; /* not GROUP_THREAD */
+	enum group_by by; /* by thread: MEASURE_INUSE only */
 	enum diff_order order;
 	bool normalize;     /* compare shares: the first side is scaled to the total of the last */
 	bool noise;         /* show what may be chance too */

@@ -139,6 +139,27 @@ def the_leak_and_nothing_from_before(w):
 
 
 @case
+def by_thread_it_says_who(w):
+    before, after = leak_snapshots(w, 3)
+    data = diff_json(w, '--by', 'thread', before, after)
+    top = data['threads'][0]
+    check(top['growth'] >= MEGABYTE and top['tid'] and top['name'], 'the first thread', top)
+    grown = sum(t['growth'] for t in data['threads'])
+    # blocks move between threads only by being allocated anew: all changes together are the change
+    check_equal(grown, data['totals']['in_use']['growth_bytes'], 'all threads together')
+    run = w.seep('diff', '--by', 'thread', '--value', 'alloc', before, after)
+    check_equal(run.status, 2, 'by thread, of what was allocated')
+    check('--value inuse' in run.stderr, run.stderr)
+    # another run of the same program: by name
+    first = w.file('first.seep')
+    os.rename(before, first)
+    other = leak_snapshots(w, 3)[1]
+    data = diff_json(w, '--by', 'thread', first, other)
+    check(not data['same_run'] and all(t['tid'] is None for t in data['threads']), data['threads'])
+    check_between(sum(t['growth'] for t in data['threads']), 3 * MEGABYTE, 4 * MEGABYTE, 'of another run')
+
+
+@case
 def backwards_it_shrinks(w):
     before, after = leak_snapshots(w, 3)
     site = diff_json(w, after, before)['sites'][-1]

@@ -481,6 +481,73 @@ static void backwards_is_the_opposite(void **state)
 	}
 }
 
+/* ---- threads ----------------------------------------------------------------------- */
+
+static void threads_are_matched(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_service(), *b = later();
+	_cleanup_diff_groups_ struct diff_groups g = { 0 };
+	struct diff_item *worker;
+	uint64_t before = 0;
+	struct diff *d;
+	struct view *v;
+	uint32_t fresh;
+
+	for (size_t i = 0; i < a->ncells; i++)
+		before += a->cells[i].thread == 1 ? a->cells[i].inuse.bytes : 0;
+	/* thread 1 grew and has another name; its number was given again to a thread that is another one */
+	synth_cell(b, 1, 1, 1, 1000);
+	free(b->threads[1].name);
+	b->threads[1].name = strdup("renamed");
+	fresh = synth_thread(b, b->threads[1].tid, "fresh");
+	b->threads[fresh].born = 77;
+	synth_cell(b, 0, fresh, 3, 300);
+	d = make((struct profile *[]){ a, b }, 2);
+	v = look(d);
+	ok(diff_groups_make(d, v, GROUP_THREAD, inuse, false, &g));
+	worker = find(&g, v, GROUP_THREAD, "renamed");
+	assert_int_equal(worker->total[0].value[MEASURE_INUSE].bytes, before);
+	assert_int_equal(worker->change.value, 1000);
+	assert_int_equal(find(&g, v, GROUP_THREAD, "fresh")->change.value, 300);
+	assert_int_equal(g.grown, 1300);
+	/* the sum is of all sites, also of those whose threads nobody knows */
+	assert_int_equal(g.change.value, 20 * 1048576 + 7000 - 500 * 48 - 65536);
+	view_free(v);
+	diff_free(d);
+}
+
+/* Numbers mean nothing in another run; of one name all threads are one. */
+static void threads_of_another_run_match_by_name(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_new("x"), *b = synth_new("x");
+	_cleanup_diff_groups_ struct diff_groups g = { 0 };
+	struct profile *sides[] = { a, b };
+	struct diff *d;
+	struct view *v;
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t m = synth_module(sides[i], "/bin/x", 0x1000, 1);
+		uint32_t s = synth_site(sides[i], synth_frame(sides[i], 0, m, 1, "f", "f.c", 1),
+		                        PROF_HEAP, 100, 10, 0);
+
+		synth_thread(sides[i], 0, "");
+		for (int k = 0; k < 2; k++)
+			synth_cell(sides[i], s, synth_thread(sides[i], 100 * (i + 1) + k, "worker"),
+			           (uint64_t)(i + 1), (uint64_t)(i + 1) * 100);
+		synth_cell(sides[i], s, 0, 6, 600);
+	}
+	b->start_real_ns += 1000000000;
+	d = make(sides, 2);
+	assert_false(d->same_run);
+	v = look(d);
+	ok(diff_groups_make(d, v, GROUP_THREAD, inuse, false, &g));
+	assert_int_equal(g.n, 2);
+	assert_int_equal(find(&g, v, GROUP_THREAD, "worker")->change.value, 200);
+	assert_int_equal(find(&g, v, GROUP_THREAD, "")->change.value, 0);
+	view_free(v);
+	diff_free(d);
+}
+
 /* ---- reports --------------------------------------------------------------------- */
 
 struct scene {
@@ -541,6 +608,29 @@ static void make_same(struct profile *a, struct profile *b)
 	b->nsites = a->nsites;
 }
 
+/* One thread allocated all that is new; another has ended. */
+static void make_threads(struct profile *a, struct profile *b)
+{
+	for (size_t i = 0; i < b->ncells; i++)
+		if (b->cells[i].site == 0)
+			b->cells[i].inuse = b->sites[0].inuse;
+	for (size_t i = 0; i < b->ncells; i++)
+		if (b->cells[i].site == 2)
+			b->cells[i].inuse.bytes -= 500 * 48;
+	b->threads[b->nthreads - 1].died = b->duration_ns - 1;
+}
+
+static void make_threads_of_another_run(struct profile *a, struct profile *b)
+{
+	make_threads(a, b);
+	make_other_run(a, b);
+}
+
+static void make_no_threads(struct profile *a, struct profile *b)
+{
+	a->ncells = b->ncells = 0;
+}
+
 static const struct scene scenes[] = {
 	{ "sites", { .depth = 12 }, EMIT_TEXT, 100, 0, NULL },
 	{ "sites-80", { .depth = 12, .top = 2, .order = DIFF_CHANGE }, EMIT_TEXT, 80, 0, NULL },
@@ -565,6 +655,15 @@ static const struct scene scenes[] = {
 	  0,
 	  NULL },
 	{ "kinds", { .by = GROUP_KIND }, EMIT_TEXT, 100, 0, NULL },
+	{ "threads", { .by = GROUP_THREAD }, EMIT_TEXT, 100, 0, make_threads },
+	{ "threads-other-run",
+	  { .by = GROUP_THREAD, .measure = { MEASURE_INUSE, true } },
+	  EMIT_TEXT,
+	  100,
+	  0,
+	  make_threads_of_another_run },
+	{ "threads-unknown", { .by = GROUP_THREAD }, EMIT_TEXT, 100, 0, make_no_threads },
+	{ "threads-json", { .by = GROUP_THREAD }, EMIT_JSON, 100, 0, make_threads },
 	{ "sites-json", { .top = 2 }, EMIT_JSON, 100, 0, make_sampled },
 	{ "functions-json", { .by = GROUP_FUNCTION, .top = 3 }, EMIT_JSON, 100, 6, NULL },
 	{ "hostile-json", { .top = 0 }, EMIT_JSON, 100, 0, make_hostile },
@@ -668,6 +767,8 @@ int main(void)
 		cmocka_unit_test(chance_is_called_noise),
 		cmocka_unit_test(what_stays_does_not_hide_a_leak),
 		cmocka_unit_test(backwards_is_the_opposite),
+		cmocka_unit_test(threads_are_matched),
+		cmocka_unit_test(threads_of_another_run_match_by_name),
 		cmocka_unit_test(reports_look_as_they_did),
 		cmocka_unit_test(text_fits_and_is_clean),
 		cmocka_unit_test(json_is_valid),

@@ -61,6 +61,11 @@ struct seep_error *ledger_find(pid_t pid, const char *dir, char **ret_path);
 /* A snapshot (.seep): docs/SNAPSHOT.md.  Written to a temporary name beside path and renamed. */
 struct seep_error *snapshot_write(const struct profile *p, const char *path);
 struct seep_error *snapshot_read(const char *path, struct profile **ret_profile);
+/*
+ * Of a snapshot only what stands in struct profile itself (whose it is, when it was taken), none of its arrays.
+ * Of a large file the beginning is read, so damage further on does not show.
+ */
+struct seep_error *snapshot_peek(const char *path, struct profile **ret_profile);
 
 /* What `seep snap` and `seep report` accept: the path of the ledger or snapshot that `what` names. */
 struct seep_error *profile_locate(const char *what, const char *dir, char **ret_path);

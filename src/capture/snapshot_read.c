@@ -11,6 +11,7 @@
 #include "capture/capture.h"
 #include "capture/snapshot.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
@@ -21,6 +22,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <zstd.h>
+
+/* Of the beginning of a file; its first section is a few hundred bytes. */
+#define HEAD_CHUNK 65536u
+#define HEAD_MOST (4u << 20)
 
 /* ---- decoding --------------------------------------------------------------- */
 
@@ -452,14 +457,13 @@ static struct seep_error *unpack(const struct snapshot_header *h, const uint8_t 
 	return snapshot_decode(raw, n, path, ret_profile);
 }
 
-struct seep_error *snapshot_read(const char *path, struct profile **ret_profile)
+/* The file, checked as far as its header tells.  Nothing is allocated for one that is something else, or sparse and huge. */
+static struct seep_error *open_file(const char *path, int *ret_fd,
+                                    struct snapshot_header *ret_header)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	_cleanup_free_ uint8_t *file = NULL;
-	struct snapshot_header h;
 	struct seep_error *err;
 	struct stat st;
-	size_t got = 0, size;
 
 	if (fd < 0)
 		return seep_error_new(errno, "cannot open %s", path);
@@ -467,20 +471,22 @@ struct seep_error *snapshot_read(const char *path, struct profile **ret_profile)
 		return seep_error_new(errno, "cannot look at %s", path);
 	if (!S_ISREG(st.st_mode))
 		return seep_error_new(0, "%s is not a regular file, so no snapshot", path);
-	if ((uint64_t)st.st_size < sizeof(h))
+	if ((uint64_t)st.st_size < sizeof(*ret_header))
 		return seep_error_new(0, "%s is not a seep snapshot: it is too short", path);
-	/* The header first: nothing is allocated for a file that is something else, or sparse and huge. */
-	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+	if (pread(fd, ret_header, sizeof(*ret_header), 0) != (ssize_t)sizeof(*ret_header))
 		return seep_error_new(errno, "cannot read %s", path);
-	err = check_header(&h, path, (uint64_t)st.st_size);
-	if (err)
-		return err;
-	size = (size_t)st.st_size - sizeof(h);
-	file = malloc(size + 1);
-	if (!file)
-		return &seep_error_nomem;
-	while (got < size) {
-		ssize_t n = pread(fd, file + got, size - got, (off_t)(sizeof(h) + got));
+	err = check_header(ret_header, path, (uint64_t)st.st_size);
+	if (!err)
+		*ret_fd = TAKE_FD(fd);
+	return err;
+}
+
+/* `size` bytes from `offset` on. */
+static struct seep_error *read_bytes(int fd, const char *path, uint64_t offset, uint8_t *to,
+                                     size_t size)
+{
+	for (size_t got = 0; got < size;) {
+		ssize_t n = pread(fd, to + got, size - got, (off_t)(offset + got));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -490,5 +496,112 @@ struct seep_error *snapshot_read(const char *path, struct profile **ret_profile)
 			return is_damaged(path, "it is truncated");
 		got += (size_t)n;
 	}
-	return unpack(&h, file, (uint64_t)st.st_size, path, ret_profile);
+	return NULL;
+}
+
+struct seep_error *snapshot_read(const char *path, struct profile **ret_profile)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ uint8_t *file = NULL;
+	struct snapshot_header h;
+	struct seep_error *err = open_file(path, &fd, &h);
+	size_t size;
+
+	if (err)
+		return err;
+	size = (size_t)(h.file_size - sizeof(h));
+	file = malloc(size + 1);
+	if (!file)
+		return &seep_error_nomem;
+	err = read_bytes(fd, path, sizeof(h), file, size);
+	return err ? err : unpack(&h, file, h.file_size, path, ret_profile);
+}
+
+/* ---- the head alone --------------------------------------------------------------- */
+
+/* The profile's own fields, from the unpacked beginning of the content.  -EAGAIN: it does not reach that far. */
+static int find_head(const void *raw, size_t n, struct profile *p)
+{
+	struct cursor cur = cursor_make(raw, n);
+
+	for (;;) {
+		uint8_t id = cursor_u8(&cur);
+		uint64_t len = cursor_uleb(&cur);
+		const uint8_t *bytes = cursor_bytes(&cur, len > SIZE_MAX ? SIZE_MAX : (size_t)len);
+		struct cursor in;
+
+		if (!bytes || cur.failed)
+			return -EAGAIN;
+		if (id == SNAP_END)
+			return -EBADMSG;
+		if (id != SNAP_META)
+			continue;
+		in = cursor_make(bytes, (size_t)len);
+		return get_own(&in, id, p);
+	}
+}
+
+/* Appends what `in` unpacks to, up to HEAD_MOST bytes in all. */
+static int unpack_more(ZSTD_DStream *z, ZSTD_inBuffer *in, struct buf *raw)
+{
+	ZSTD_outBuffer out;
+
+	do {
+		if (buf_reserve(raw, HEAD_CHUNK) < 0)
+			return -ENOMEM;
+		out = (ZSTD_outBuffer){ .dst = raw->data + raw->len, .size = HEAD_CHUNK };
+		if (ZSTD_isError(ZSTD_decompressStream(z, &out, in)))
+			return -EBADMSG;
+		raw->len += out.pos;
+	} while (raw->len < HEAD_MOST && (in->pos < in->size || out.pos == out.size));
+	return 0;
+}
+
+/* Unpacks more and more of the file until the head is there; it is what every writer writes first. */
+static int unpack_head(int fd, const struct snapshot_header *h, ZSTD_DStream *z, struct profile *p)
+{
+	_cleanup_free_ uint8_t *chunk = malloc(HEAD_CHUNK);
+	_cleanup_buf_ struct buf raw = { 0 };
+	uint64_t at = sizeof(*h), end = sizeof(*h) + h->packed_size;
+	int r = chunk ? -EAGAIN : -ENOMEM;
+
+	while (r == -EAGAIN && at < end && raw.len < HEAD_MOST) {
+		ssize_t n =
+			pread(fd, chunk, end - at < HEAD_CHUNK ? end - at : HEAD_CHUNK, (off_t)at);
+		ZSTD_inBuffer in = { .src = chunk, .size = n > 0 ? (size_t)n : 0 };
+
+		if (n <= 0)
+			return -EBADMSG;
+		at += in.size;
+		r = unpack_more(z, &in, &raw);
+		if (!r)
+			r = find_head(raw.data, raw.len, p);
+	}
+	return r == -EAGAIN ? -EBADMSG : r;
+}
+
+struct seep_error *snapshot_peek(const char *path, struct profile **ret_profile)
+{
+	_cleanup_profile_ struct profile *p = profile_new();
+	_cleanup_close_ int fd = -1;
+	struct snapshot_header h;
+	struct seep_error *err = open_file(path, &fd, &h);
+	ZSTD_DStream *z;
+	int r;
+
+	if (err)
+		return err;
+	z = ZSTD_createDStream();
+	r = z && p ? unpack_head(fd, &h, z, p) : -ENOMEM;
+	ZSTD_freeDStream(z);
+	if (r == -ENOMEM)
+		return &seep_error_nomem;
+	if (r < 0)
+		return is_damaged(path, "its content makes no sense");
+	p->source = strdup(path);
+	p->format = strdup("seep snapshot");
+	if (!p->source || !p->format)
+		return &seep_error_nomem;
+	*ret_profile = TAKE(p);
+	return NULL;
 }

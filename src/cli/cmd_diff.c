@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * seep diff: what grew between two profiles, or over a series of them.  Each side is opened and symbolized by itself
- * (its process may live, its files may have changed since), then src/analysis makes one profile of them that a view
- * with the usual options is laid over.
+ * seep diff: what grew between two profiles, or over a series of them.  Once its sides are open (diff_input.c),
+ * src/analysis makes one profile of them that a view with the usual options is laid over.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +17,7 @@
 #include "capture/capture.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/input.h"
+#include "cli/diff_input.h"
 #include "cli/profile_cli.h"
 #include "output/diff_report.h"
 #include "output/emit.h"
@@ -32,19 +31,11 @@
 struct options {
 	const char *value, *by, *sort, *min;
 	uint64_t top, depth;
-	bool top_given, full_paths, normalize, noise, series;
+	bool top_given, full_paths, normalize, noise;
+	struct diff_input_options input;
 	struct view_cli view;
 	struct output_cli output;
-	struct symbol_cli symbols;
 	struct picture_cli pictures;
-};
-
-/* The profiles given, in order, and what gave them their names. */
-struct inputs {
-	struct profile **profiles;
-	struct symbolizer **symbolizers;
-	const char **warnings; /* NULL-terminated, each once */
-	size_t n, nwarnings;
 };
 
 static const struct cli_word by_words[] = { { "site", GROUP_SITE },
@@ -83,78 +74,6 @@ static struct seep_error *make_report_options(const struct options *o, struct di
 	return NULL;
 }
 
-/* ---- input ---------------------------------------------------------------------- */
-
-/* Files of a series come in the order of their names; what they say of their time is better. */
-static void sort_by_time(struct inputs *in)
-{
-	for (size_t i = 0; i < in->n; i++)
-		if (!diff_moment(in->profiles[i]))
-			return;
-	for (size_t i = 1; i < in->n; i++) {
-		struct profile *p = in->profiles[i];
-		size_t k = i;
-
-		for (; k && diff_moment(in->profiles[k - 1]) > diff_moment(p); k--)
-			in->profiles[k] = in->profiles[k - 1];
-		in->profiles[k] = p;
-	}
-}
-
-static struct seep_error *add_warnings(struct inputs *in, const struct symbolizer *sym)
-{
-	for (const char *const *w = symbolizer_warnings(sym); w && *w; w++) {
-		const char **more;
-		bool known = false;
-
-		for (size_t i = 0; i < in->nwarnings; i++)
-			known |= !strcmp(in->warnings[i], *w);
-		if (known)
-			continue;
-		more = reallocarray(in->warnings, in->nwarnings + 2, sizeof(*more));
-		if (!more)
-			return &seep_error_nomem;
-		in->warnings = more;
-		in->warnings[in->nwarnings++] = *w;
-		in->warnings[in->nwarnings] = NULL;
-	}
-	return NULL;
-}
-
-static struct seep_error *open_inputs(const struct options *o, char **names, size_t n,
-                                      struct inputs *in)
-{
-	struct read_options read = { .blocks = false };
-	struct seep_error *err = NULL;
-
-	in->profiles = calloc(n, sizeof(*in->profiles));
-	in->symbolizers = calloc(n, sizeof(*in->symbolizers));
-	if (!in->profiles || !in->symbolizers)
-		return &seep_error_nomem;
-	in->n = n;
-	for (size_t i = 0; !err && i < n; i++)
-		err = cli_open_profile("diff", names[i], &read, &in->profiles[i]);
-	if (!err && o->series)
-		sort_by_time(in);
-	for (size_t i = 0; !err && i < n; i++) {
-		err = symbol_cli_run(&o->symbols, in->profiles[i], &in->symbolizers[i]);
-		if (!err && in->symbolizers[i])
-			err = add_warnings(in, in->symbolizers[i]);
-	}
-	return err;
-}
-
-static void close_inputs(struct inputs *in)
-{
-	for (size_t i = 0; i < in->n; i++) {
-		profile_free(in->profiles[i]);
-		symbolizer_free(in->symbolizers[i]);
-	}
-	free(in->profiles);
-	free(in->symbolizers);
-	free(in->warnings);
-}
-
 /* ---- output ----------------------------------------------------------------------- */
 
 static struct seep_error *emit_diff(const struct options *o, const struct diff_report_options *r,
@@ -170,7 +89,7 @@ static struct seep_error *emit_diff(const struct options *o, const struct diff_r
 }
 
 static struct seep_error *show(const struct options *o, const struct diff_report_options *r,
-                               const struct inputs *in)
+                               const struct diff_inputs *in)
 {
 	_cleanup_diff_ struct diff *d = NULL;
 	_cleanup_view_ struct view *v = NULL;
@@ -189,35 +108,22 @@ static struct seep_error *diff(const struct options *o, char **names, size_t n)
 {
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	struct diff_report_options r = { .cwd = cwd };
-	struct inputs in = { 0 };
+	struct diff_inputs in = { 0 };
 	struct seep_error *err = make_report_options(o, &r);
 
 	if (!err)
-		err = open_inputs(o, names, n, &in);
+		err = diff_inputs_open(&o->input, names, n, &in);
 	if (!err) {
 		r.warnings = in.warnings;
+		r.since_ns = o->input.since_given ? o->input.since_ns : 0;
+		r.since_age_ns = in.age_ns;
 		err = show(o, &r, &in);
 	}
-	close_inputs(&in);
+	diff_inputs_release(&in);
 	return err;
 }
 
 /* ---- command ------------------------------------------------------------------------ */
-
-static struct seep_error *check_operands(const struct options *o, int n)
-{
-	if (n < 2)
-		return seep_error_hint(
-			seep_error_new(0, "a difference takes two profiles, before and after"),
-			"Name two snapshots, ledgers, processes or files of other tools; 'seep snap PID' "
-			"takes a snapshot.");
-	if (n > 2 && !o->series)
-		return seep_error_hint(seep_error_new(0, "%d profiles are more than two", n),
-		                       "With --series they are a series in the order of time.");
-	if (o->series && n < 3)
-		return seep_error_new(0, "a series takes three profiles or more");
-	return NULL;
-}
 
 static size_t make_options(struct options *o, struct cli_option *options, size_t max)
 {
@@ -234,8 +140,13 @@ static size_t make_options(struct options *o, struct cli_option *options, size_t
 		  "growth (default), shrinkage, change, self, blocks, after or name", false, NULL },
 		{ CLI_FLAG, 0, "normalize", &o->normalize, NULL,
 		  "compare shares: scale the first side to the total of the last", false, NULL },
-		{ CLI_FLAG, 0, "series", &o->series, NULL,
+		{ CLI_FLAG, 0, "series", &o->input.series, NULL,
 		  "three profiles or more: the course of each entry over time", false, NULL },
+		{ CLI_DURATION, 0, "since", &o->input.since_ns, "TIME",
+		  "against the newest snapshot that is at least so much older: 10m, 36h", false,
+		  &o->input.since_given },
+		{ CLI_STRING, 0, "snaps", &o->input.snaps, "DIR",
+		  "where the earlier snapshots of the process are", false, NULL },
 		{ CLI_FLAG, 0, "noise", &o->noise, NULL,
 		  "show also what may be chance (sampled profiles)", false, NULL },
 		{ CLI_U64, 'n', "top", &o->top, "N",
@@ -268,7 +179,7 @@ static size_t make_options(struct options *o, struct cli_option *options, size_t
 		return 0;
 	memcpy(options, own, sizeof(own));
 	n += picture_cli_options(&o->pictures, options + n);
-	n += symbol_cli_options(&o->symbols, options + n);
+	n += symbol_cli_options(&o->input.symbols, options + n);
 	options[n] = (struct cli_option){ .type = CLI_END };
 	return n;
 }
@@ -280,7 +191,7 @@ int cmd_diff(int argc, char **argv)
 	int n, status = CLI_OK;
 	struct seep_error *err;
 
-	symbol_cli_init(&o.symbols);
+	symbol_cli_init(&o.input.symbols);
 	picture_cli_init(&o.pictures);
 	make_options(&o, options, ARRAY_SIZE(options));
 	n = cli_parse(options, argc, argv, false);
@@ -288,12 +199,10 @@ int cmd_diff(int argc, char **argv)
 		return CLI_OK;
 	if (n < 0)
 		return CLI_FAILED;
-	err = check_operands(&o, n);
-	if (!err)
-		err = diff(&o, argv + 1, (size_t)n);
+	err = diff(&o, argv + 1, (size_t)n);
 	if (err)
 		status = cli_fail("diff", err);
 	view_cli_release(&o.view);
-	symbol_cli_release(&o.symbols);
+	symbol_cli_release(&o.input.symbols);
 	return status;
 }

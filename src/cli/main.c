@@ -17,7 +17,7 @@ const struct cli_command cli_commands[] = {
 	{ "report", "[OPTIONS] LEDGER|SNAPSHOT|PID|NAME",
 	  "Where the memory is: by site, function, module, thread", cmd_report },
 #endif
-	{ "diff", "[OPTIONS] BEFORE AFTER | --series PROFILE...",
+	{ "diff", "[OPTIONS] BEFORE AFTER | --series PROFILE|DIR... | --since TIME DIR",
 	  "What grew between two profiles, or over a series of them", cmd_diff },
 	{ "check", "[OPTIONS] PID|NAME|CORE [EXECUTABLE]",
 	  "Which blocks does nothing point to any more: leaks", cmd_check },

@@ -213,6 +213,21 @@ static void between(const struct diff_report *x)
 		          NULL, 0);
 }
 
+/* Which of many snapshots the first side is. */
+static void since(const struct diff_report *x)
+{
+	if (!x->o->since_ns)
+		return;
+	emit_object(x->e, "since");
+	emit_line(x->e, EMIT_PLAIN, "  since          the newest snapshot that is at least % older",
+	          (struct emit_part[]){
+			  { "asked_ns", emit_duration(x->o->since_ns), false },
+			  { "age_ns", emit_duration(x->o->since_age_ns), true },
+		  },
+	          2);
+	emit_object_end(x->e);
+}
+
 /* in use  +20.0 MiB (12.0 MiB → 32.0 MiB), +20 blocks */
 static void total(const struct diff_report *x, enum measure_value m, const char *label)
 {
@@ -258,6 +273,7 @@ static void head(const struct diff_report *x)
 	for (size_t i = 0; i < x->d->nsides; i++)
 		side(x, i);
 	emit_array_end(x->e);
+	since(x);
 	between(x);
 	emit_object(x->e, "totals");
 	total(x, MEASURE_INUSE, "in use");

@@ -32,6 +32,8 @@ struct diff_report_options {
 	double min_ratio;   /* and smaller shares of all that changed, 0..1 */
 	size_t depth;       /* frames of a stack in text; 0: all */
 	bool full_paths;
+	uint64_t since_ns; /* how much older the first side was to be at least; 0: not asked for */
+	uint64_t since_age_ns;       /* how much older it is */
 	const char *cwd;             /* as in report.h */
 	const char *const *warnings; /* NULL-terminated; NULL none */
 };

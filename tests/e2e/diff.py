@@ -203,6 +203,102 @@ def a_series_tells_the_leak_from_the_cache(w):
     check_equal(w.seep('diff', paths[0]).status, 2, 'one profile')
 
 
+def leak_series(w, process, address, n):
+    """A snapshot into a directory of its own after each megabyte lost; their paths, and when they were taken."""
+    directory, paths = w.file('series'), []
+    os.mkdir(directory)
+    for _ in range(n):
+        run = w.seep('snap', '-o', directory + '/', '--json', w.ledger(process.pid))
+        check_equal(run.status, 0, 'seep snap %s' % run.describe())
+        paths.append(json.loads(run.stdout)['snapshot'])
+        get(address, '/leak')
+    moments = [side['moment_ns'] for side in diff_json(w, '--series', *paths)['sides']]
+    return directory, paths, moments
+
+
+@case
+def since_a_while_ago(w):
+    process, address = start(w)
+    warm_up(address)
+    directory, paths, moments = leak_series(w, process, address, 4)
+    with open(os.path.join(directory, 'notes.txt'), 'w') as f:
+        f.write('not a snapshot')
+    back = (moments[3] - moments[1]) // 1000000
+
+    def picked(milliseconds, *arguments):
+        data = diff_json(w, '--since=%dms' % milliseconds, *arguments)
+        check_equal(data['since']['asked_ns'], milliseconds * 1000000, 'what was asked for')
+        check_equal(data['since']['age_ns'], data['sides'][1]['moment_ns'] - data['sides'][0]['moment_ns'], 'its age')
+        check(data['since']['age_ns'] >= data['since']['asked_ns'], data['since'])
+        return data
+
+    data = picked(back, directory)
+    check_equal([s['source'] for s in data['sides']], [paths[1], paths[3]], 'sides')
+    check_equal(data['sites'][0]['growth'], 2 * MEGABYTE, 'growth')
+    check_equal(picked(back + 1, directory)['sides'][0]['source'],
+                paths[1] if moments[3] - moments[1] >= (back + 1) * 1000000 else paths[0], 'one that is old enough')
+    # the process as it is now: a megabyte more
+    data = picked(1, '--snaps=' + directory, str(process.pid))
+    check_equal((data['sides'][0]['source'], data['sites'][0]['growth']), (paths[3], MEGABYTE), 'against the last')
+    check(data['sides'][1]['running'], 'the process itself')
+    text = w.seep('diff', '--since=1ms', directory)
+    check('at least 1.00 ms older' in text.stdout and os.path.basename(paths[2]) in text.stdout, text.describe())
+    # how far it reaches
+    run = w.seep('diff', '--since=3h', directory)
+    check_equal(run.status, 2, 'too long ago')
+    check('reach back' in run.stderr and ', not 3 h\n' in run.stderr and paths[0] in run.stderr, run.describe())
+    series = diff_json(w, '--series', '--snaps=' + directory, str(process.pid))
+    check_equal([s['course'] for s in series['sites'] if has_leak(s['functions'])],
+                [[(2 + i) * MEGABYTE for i in range(5)]], 'the series, and now')
+    stop(w, process)
+    # gone, ledger and all: the newest snapshot is the last that is known
+    os.unlink(w.ledger(process.pid))
+    data = picked(back, '--snaps=' + directory, str(process.pid))
+    check_equal([s['source'] for s in data['sides']], [paths[1], paths[3]], 'of a process that is gone')
+
+
+@case
+def a_directory_is_a_series(w):
+    process, address = start(w)
+    warm_up(address)
+    directory, paths, moments = leak_series(w, process, address, 4)
+    check_equal(moments, sorted(moments), 'moments')
+    data = diff_json(w, '--series', directory)
+    check_equal([s['source'] for s in data['sides']], paths, 'sides')
+    check_equal(data['sites'][0]['steps_grown'], 3, 'steps')
+    # a damaged file is passed over, and said
+    with open(paths[1], 'r+b') as f:
+        f.truncate(100)
+    run = w.seep('diff', '--series', '--json', directory)
+    check_equal((run.status, len(json.loads(run.stdout)['sides'])), (0, 3), 'without the damaged one')
+    check('truncated' in run.stderr and paths[1] in run.stderr, run.describe())
+    stop(w, process)
+    # of two processes nobody knows which is meant
+    other, address = start(w)
+    get(address, '/leak')
+    run = w.seep('snap', '-o', directory + '/', w.ledger(other.pid))
+    check_equal(run.status, 0, run.describe())
+    for arguments in (['--series', directory], ['--since=1ms', directory]):
+        run = w.seep('diff', *arguments)
+        check_equal(run.status, 2, 'two processes')
+        check('several processes' in run.stderr and '%d (service)' % process.pid in run.stderr, run.describe())
+    # and of those the directory has none of
+    stop(w, other)
+    third, address = start(w)
+    run = w.seep('diff', '--since=1ms', '--snaps=' + directory, w.ledger(third.pid))
+    check_equal(run.status, 2, 'no snapshot')
+    check('no snapshot of process %d' % third.pid in run.stderr and '%d (service)' % other.pid in run.stderr, run.describe())
+    stop(w, third)
+    for arguments, words in (([directory, directory], '--series'), (['--since=10m', paths[0]], '--snaps=DIR'),
+                             (['--snaps=' + directory, paths[0], paths[2]], 'goes with'),
+                             (['--since=0', directory], 'such as 10m'),
+                             (['--since=10m', '--series', directory], 'not both'),
+                             (['--since=10m', w.path], 'has no snapshots')):
+        run = w.seep('diff', *arguments)
+        check_equal(run.status, 2, arguments)
+        check(words in run.stderr, arguments, run.describe())
+
+
 @case
 def sampled_noise_is_left_out(w):
     before, after = leak_snapshots(w, 30, 'sample=65536')

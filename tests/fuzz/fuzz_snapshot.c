@@ -25,14 +25,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void whole_file(const uint8_t *data, size_t size)
 {
 	int fd = memfd_create("snapshot", MFD_CLOEXEC);
-	struct profile *p = NULL;
+	struct profile *p = NULL, *head = NULL;
 	char path[64];
 
 	assert(fd >= 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	assert(write(fd, data, size) == (ssize_t)size);
 	seep_error_free(snapshot_read(path, &p));
+	seep_error_free(snapshot_peek(path, &head));
+	assert(!p || !head || (head->pid == p->pid && head->duration_ns == p->duration_ns));
 	profile_free(p);
+	profile_free(head);
 	close(fd);
 }
 

@@ -200,6 +200,58 @@ static void reads_version_1(void **state)
 	profile_free(q);
 }
 
+/* The head of a large file is read without the rest of it. */
+static void peeks_at_the_head(void **state)
+{
+	struct profile *p = sample_profile(), *head = NULL;
+	struct seep_error *err;
+	uint64_t number = 1;
+	uint8_t *data;
+	size_t n;
+
+	/* more than one block of zstd's */
+	free(p->blocks);
+	p->nblocks = 50000;
+	p->blocks = calloc(p->nblocks, sizeof(*p->blocks));
+	assert_non_null(p->blocks);
+	for (size_t i = 0; i < p->nblocks; i++) {
+		number = number * 6364136223846793005u + 1442695040888963407u;
+		p->blocks[i] = (struct prof_block){ .address = number, .size = 8, .weight = 1 };
+	}
+	must_write(p);
+	data = slurp(path, &n);
+	assert_true(n > 300000);
+	/* damage at the end: a reader of all of it refuses, one of the head does not come that far */
+	data[n - 1] ^= 1;
+	spill(data, n);
+	must_fail("check sum");
+	err = snapshot_peek(path, &head);
+	if (err)
+		fail_msg("%s", err->message);
+	assert_int_equal(head->pid, p->pid);
+	assert_int_equal(head->exec_seq, p->exec_seq);
+	assert_int_equal(head->start_real_ns, p->start_real_ns);
+	assert_int_equal(head->duration_ns, p->duration_ns);
+	assert_string_equal(head->exe, p->exe);
+	assert_string_equal(head->source, path);
+	assert_int_equal(head->nsites, 0);
+	profile_free(head);
+	/* of any part of a file, and of none */
+	for (size_t i = 0; i < n; i += i < n - 2000 ? 997 : 1) {
+		struct profile *q = NULL;
+
+		data[n - 1 - i] ^= 0x55;
+		spill(data, n);
+		err = snapshot_peek(path, &q);
+		assert_true((err != NULL) == (q == NULL));
+		seep_error_free(err);
+		profile_free(q);
+	}
+	assert_non_null(err); /* all of it is damaged now */
+	free(data);
+	profile_free(p);
+}
+
 static void refuses_truncation_anywhere(void **state)
 {
 	struct profile *p = sample_profile();
@@ -378,6 +430,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(holds_largest_weights),
 		cmocka_unit_test(refuses_weights_that_belong_to_nothing),
 		cmocka_unit_test(reads_version_1),
+		cmocka_unit_test(peeks_at_the_head),
 		cmocka_unit_test(refuses_truncation_anywhere),
 		cmocka_unit_test(notices_every_flipped_bit),
 		cmocka_unit_test(survives_any_sections),

@@ -53,6 +53,9 @@ enum snapshot_section {
 	/* Largest weights, one record for each of SNAP_SITES and SNAP_CELLS; both or none: of an older seep, or not sampled. */
 	SNAP_SITE_WEIGHTS = 13,
 	SNAP_CELL_WEIGHTS = 14,
+	/* What was seen from outside, or marked, over time; missing: nothing, or of an older seep. */
+	SNAP_RSS = 15,
+	SNAP_EVENTS = 16,
 	SNAP_NSECTIONS
 };
 

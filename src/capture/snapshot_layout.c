@@ -142,6 +142,17 @@ static const struct column cell_weights[] = {
 	COL(struct snapshot_cell_weight, inuse, COL_DOUBLE),
 };
 
+static const struct column rss[] = {
+	DELTA(struct prof_rss, time, COL_U64),
+	DELTA(struct prof_rss, bytes, COL_U64),
+};
+
+static const struct column events[] = {
+	DELTA(struct prof_event, time, COL_U64),
+	COL(struct prof_event, kind, COL_U8),
+	COL(struct prof_event, text, COL_STRING),
+};
+
 #define LAYOUT(columns_, record_)                                 \
 	{                                                         \
 		(columns_), ARRAY_SIZE(columns_), sizeof(record_) \
@@ -162,6 +173,8 @@ const struct layout snapshot_layouts[SNAP_NSECTIONS] = {
 	[SNAP_MERGED] = LAYOUT(merged, struct profile),
 	[SNAP_SITE_WEIGHTS] = LAYOUT(site_weights, struct snapshot_site_weights),
 	[SNAP_CELL_WEIGHTS] = LAYOUT(cell_weights, struct snapshot_cell_weight),
+	[SNAP_RSS] = LAYOUT(rss, struct prof_rss),
+	[SNAP_EVENTS] = LAYOUT(events, struct prof_event),
 };
 
 static uint64_t fnv(uint64_t h, const void *data, size_t n)

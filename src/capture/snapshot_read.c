@@ -288,6 +288,22 @@ static int join_weights(const struct parts *s, struct profile *p)
 	return 0;
 }
 
+/* Kinds of events may be added without a new version: one that is not known here is left out. */
+static int get_events(struct cursor *cur, struct profile *p)
+{
+	int r = get_section(cur, SNAP_EVENTS, &p->events, &p->nevents);
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->nevents; i++) {
+		if (p->events[i].kind < PROF_EVENT_NKINDS)
+			p->events[n++] = p->events[i];
+		else
+			free(p->events[i].text);
+	}
+	p->nevents = n;
+	return r;
+}
+
 static int get_one(struct cursor *cur, enum snapshot_section id, struct profile *p,
                    struct parts *parts)
 {
@@ -322,6 +338,10 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 		return get_section(cur, id, &parts->site_weights, &parts->nsite_weights);
 	case SNAP_CELL_WEIGHTS:
 		return get_section(cur, id, &parts->cell_weights, &parts->ncell_weights);
+	case SNAP_RSS:
+		return get_section(cur, id, &p->rss, &p->nrss);
+	case SNAP_EVENTS:
+		return get_events(cur, p);
 	case SNAP_END:
 	case SNAP_NSECTIONS:
 		break;
@@ -361,7 +381,8 @@ static int decode(struct cursor *cur, struct profile *p)
 				r = get_one(&in, id, p, &parts);
 		}
 	}
-	seen |= 1u << SNAP_MERGED | 1u << SNAP_SITE_WEIGHTS | 1u << SNAP_CELL_WEIGHTS;
+	seen |= 1u << SNAP_MERGED | 1u << SNAP_SITE_WEIGHTS | 1u << SNAP_CELL_WEIGHTS |
+	        1u << SNAP_RSS | 1u << SNAP_EVENTS;
 	if (!r && seen != (1u << SNAP_NSECTIONS) - 2)
 		r = -EBADMSG; /* every other section is there, if only empty */
 	if (!r)

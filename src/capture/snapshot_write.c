@@ -212,6 +212,10 @@ static int encode(const struct profile *p, struct buf *raw)
 		put_section(raw, &scratch, SNAP_MERGED, p, 1);
 	if (put_weights(p, raw, &scratch) < 0)
 		return -ENOMEM;
+	if (p->nrss)
+		put_section(raw, &scratch, SNAP_RSS, p->rss, p->nrss);
+	if (p->nevents)
+		put_section(raw, &scratch, SNAP_EVENTS, p->events, p->nevents);
 	buf_putc(raw, SNAP_END);
 	return raw->failed ? -ENOMEM : 0;
 }

@@ -9,7 +9,7 @@
  * children), with one hash look-up per module, frame and site: linear in the
  * size of the inputs.
  */
-#include "profile/profile.h"
+#include "profile/merge_times.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +20,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
-
-#define MERGED_POINTS 8192u /* a combined timeline is thinned to this */
 
 struct merge {
 	struct profile *out;
@@ -243,92 +241,6 @@ static int merge_arrays(struct merge *m, const struct profile *in)
 	return merge_records(m, in);
 }
 
-/* ---- timeline ------------------------------------------------------------ */
-
-struct event {
-	struct prof_point point;
-	size_t input;
-};
-
-static int by_time(const void *a, const void *b)
-{
-	const struct event *x = a, *y = b;
-
-	if (x->point.time != y->point.time)
-		return x->point.time < y->point.time ? -1 : 1;
-	return x->input < y->input ? -1 : x->input > y->input;
-}
-
-/* Keeps the highest of every run of `stride` points, and the last. */
-static void thin_points(struct profile *p)
-{
-	size_t stride = (p->npoints + MERGED_POINTS - 1) / MERGED_POINTS, n = 0;
-
-	if (stride < 2)
-		return;
-	for (size_t i = 0; i < p->npoints; i += stride) {
-		size_t best = i;
-
-		for (size_t j = i; j < i + stride && j < p->npoints; j++)
-			if (p->points[j].inuse > p->points[best].inuse || j == p->npoints - 1)
-				best = j;
-		p->points[n++] = p->points[best];
-	}
-	p->npoints = n;
-}
-
-static int merge_points(struct profile *out, struct profile *const *in, size_t n,
-                        const uint64_t *shifts)
-{
-	_cleanup_free_ struct event *events = NULL;
-	_cleanup_free_ struct prof_point *now = calloc(n, sizeof(*now));
-	struct prof_point sum = { 0 };
-	size_t nevents = 0, total = 0;
-
-	for (size_t i = 0; i < n; i++)
-		total += in[i]->npoints + 1;
-	events = calloc(total, sizeof(*events));
-	out->points = calloc(total, sizeof(*out->points));
-	if (!events || !now || !out->points)
-		return -1;
-	for (size_t i = 0; i < n; i++) {
-		const struct profile *p = in[i];
-		struct prof_point end = { 0 };
-		uint64_t over;
-
-		for (size_t j = 0; j < p->npoints; j++) {
-			events[nevents] = (struct event){ p->points[j], i };
-			events[nevents++].point.time = prof_add(p->points[j].time, shifts[i]);
-		}
-		if (!p->npoints)
-			continue;
-		end = events[nevents - 1].point;
-		over = prof_add(p->duration_ns, shifts[i]);
-		over = over > end.time ? over : end.time;
-		/* just after its last moment, which still counts; those that end last count to the end */
-		if (!p->live && over < out->duration_ns) {
-			end.time = over + 1;
-			end.inuse = 0;
-			events[nevents++] = (struct event){ end, i };
-		}
-	}
-	qsort(events, nevents, sizeof(*events), by_time);
-	for (size_t e = 0; e < nevents; e++) {
-		struct prof_point *cur = &now[events[e].input], *next = &events[e].point;
-
-		sum.time = next->time;
-		sum.inuse += next->inuse - cur->inuse; /* modulo 2^64: exact once every term is in */
-		sum.alloc_bytes += next->alloc_bytes - cur->alloc_bytes;
-		sum.alloc_blocks += next->alloc_blocks - cur->alloc_blocks;
-		*cur = *next;
-		if (e + 1 < nevents && events[e + 1].point.time == sum.time)
-			continue;
-		out->points[out->npoints++] = sum;
-	}
-	thin_points(out);
-	return 0;
-}
-
 /* ---- the head ------------------------------------------------------------ */
 
 static int join_sources(struct profile *out, struct profile *const *in, size_t n)
@@ -430,7 +342,7 @@ static int merge_all(struct merge *m, struct profile *const *in, size_t n, uint6
 	}
 	if (out->nmerged < 2)
 		out->nmerged = 0;
-	return merge_names(out, in, n) < 0 || merge_points(out, in, n, shifts) < 0 ? -1 : 0;
+	return merge_names(out, in, n) < 0 || merge_times(out, in, n, shifts) < 0 ? -1 : 0;
 }
 
 struct seep_error *profile_merge(struct profile *const *in, size_t n, struct profile **ret_merged)

@@ -137,10 +137,16 @@ static struct seep_error *check_arrays(const struct profile *p)
 		const void *data;
 		size_t n;
 	} arrays[] = {
-		{ "modules", p->modules, p->nmodules }, { "frames", p->frames, p->nframes },
-		{ "symbols", p->symbols, p->nsymbols }, { "sites", p->sites, p->nsites },
-		{ "cells", p->cells, p->ncells },       { "threads", p->threads, p->nthreads },
-		{ "blocks", p->blocks, p->nblocks },    { "points", p->points, p->npoints },
+		{ "modules", p->modules, p->nmodules },
+		{ "frames", p->frames, p->nframes },
+		{ "symbols", p->symbols, p->nsymbols },
+		{ "sites", p->sites, p->nsites },
+		{ "cells", p->cells, p->ncells },
+		{ "threads", p->threads, p->nthreads },
+		{ "blocks", p->blocks, p->nblocks },
+		{ "points", p->points, p->npoints },
+		{ "values of resident memory", p->rss, p->nrss },
+		{ "events", p->events, p->nevents },
 	};
 
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
@@ -182,6 +188,25 @@ static struct seep_error *check_code(const struct profile *p)
 	return NULL;
 }
 
+static struct seep_error *check_times(const struct profile *p)
+{
+	for (size_t i = 1; i < p->npoints; i++)
+		if (p->points[i].time < p->points[i - 1].time)
+			return seep_error_new(0, "profile: timeline point %zu goes back in time", i);
+	for (size_t i = 1; i < p->nrss; i++)
+		if (p->rss[i].time < p->rss[i - 1].time)
+			return seep_error_new(0, "profile: resident memory %zu goes back in time",
+			                      i);
+	for (size_t i = 0; i < p->nevents; i++) {
+		if (p->events[i].kind >= PROF_EVENT_NKINDS)
+			return seep_error_new(0, "profile: event %zu has the unknown kind %u", i,
+			                      p->events[i].kind);
+		if (i && p->events[i].time < p->events[i - 1].time)
+			return seep_error_new(0, "profile: event %zu goes back in time", i);
+	}
+	return NULL;
+}
+
 struct seep_error *profile_check(const struct profile *p)
 {
 	struct seep_error *err = check_arrays(p);
@@ -213,10 +238,7 @@ struct seep_error *profile_check(const struct profile *p)
 		if (p->blocks[i].site >= p->nsites || p->blocks[i].thread >= p->nthreads ||
 		    !isfinite(p->blocks[i].weight) || p->blocks[i].weight < 0)
 			return seep_error_new(0, "profile: block %zu is not sound", i);
-	for (size_t i = 1; i < p->npoints; i++)
-		if (p->points[i].time < p->points[i - 1].time)
-			return seep_error_new(0, "profile: timeline point %zu goes back in time", i);
-	return NULL;
+	return check_times(p);
 }
 
 /* ---- totals ------------------------------------------------------------ */

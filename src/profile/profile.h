@@ -250,7 +250,8 @@ struct prof_stacks profile_stacks(const struct profile *p);
  * Timelines are added as step functions on a common clock: a point is the sum of what
  * lived at that moment.  A process that has ended holds nothing from then on, so the last
  * point may be far below the sum of what each process held at its own end, which is what
- * the sites' in-use values add up to.  Those that end last count until the end.  The peaks of several processes need not
+ * the sites' in-use values add up to.  Those that end last count until the end.  Resident memory
+ * is added in the same way, of the processes whose is known; shared pages count in each.  Events stay as they are.  The peaks of several processes need not
  * fall together: peak_bytes, peak_copy_bytes and the sites' peak values are sums of each
  * process's own and thus only an upper bound of what was in use at any one moment.
  */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zstd.h>
 
 static void put(const char *dir, const char *name, uint8_t first, const void *data, size_t n)
@@ -32,20 +33,55 @@ static void put(const char *dir, const char *name, uint8_t first, const void *da
 	assert(fclose(f) == 0);
 }
 
+/* The unpacked content of a snapshot; returns its size. */
+static size_t unpack(const uint8_t *file, uint8_t *raw, size_t size)
+{
+	struct snapshot_header h;
+	size_t n;
+
+	memcpy(&h, file, sizeof(h));
+	n = ZSTD_decompress(raw, size, file + sizeof(h), h.packed_size);
+	assert(!ZSTD_isError(n));
+	return n;
+}
+
+static size_t slurp(const char *path, uint8_t *to, size_t size)
+{
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	assert(f);
+	n = fread(to, 1, size, f);
+	assert(n > sizeof(struct snapshot_header) && n < size);
+	fclose(f);
+	return n;
+}
+
+/* The sections that a snapshot need not have. */
+static void later_sections_seed(const char *dir)
+{
+	static uint8_t file[1 << 20], raw[1 << 22];
+	struct profile *p = sample_profile();
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/snapshot/times.seep", dir);
+	assert(profile_add_rss(p, 1000, 1 << 20) && profile_add_rss(p, 2000, 3 << 20));
+	for (uint8_t kind = 0; kind < PROF_EVENT_NKINDS; kind++)
+		assert(profile_add_event(p, 1000u * kind, kind, kind % 2 ? "text" : NULL));
+	p->sites[1].inuse.max_weight = 7;
+	p->nmerged = 2;
+	assert(!snapshot_write(p, path));
+	slurp(path, file, sizeof(file));
+	assert(unlink(path) == 0);
+	put(dir, "snapshot/later", 2, raw, unpack(file, raw, sizeof(raw)));
+	profile_free(p);
+}
+
 static void snapshot_seeds(const char *snapshot, const char *dir)
 {
 	static uint8_t file[1 << 20], raw[1 << 22];
-	struct snapshot_header h;
-	FILE *f = fopen(snapshot, "r");
-	size_t n, nraw;
+	size_t n = slurp(snapshot, file, sizeof(file)), nraw = unpack(file, raw, sizeof(raw));
 
-	assert(f);
-	n = fread(file, 1, sizeof(file), f);
-	assert(n > sizeof(h) && n < sizeof(file));
-	fclose(f);
-	memcpy(&h, file, sizeof(h));
-	nraw = ZSTD_decompress(raw, sizeof(raw), file + sizeof(h), h.packed_size);
-	assert(!ZSTD_isError(nraw));
 	put(dir, "snapshot/file", 0, file, n);
 	put(dir, "snapshot/checked", 1, file, n);
 	put(dir, "snapshot/sections", 2, raw, nraw);
@@ -94,6 +130,7 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/ledger", argv[2]);
 	mkdir(path, 0777);
 	snapshot_seeds(argv[1], argv[2]);
+	later_sections_seed(argv[2]);
 	ledger_seeds(argv[2]);
 	return 0;
 }

@@ -237,6 +237,8 @@ static const char *meta_difference(const struct profile *a, const struct profile
 	SAME(nthreads);
 	SAME(nblocks);
 	SAME(npoints);
+	SAME(nrss);
+	SAME(nevents);
 	return NULL;
 }
 
@@ -316,6 +318,15 @@ static const char *value_difference(const struct profile *a, const struct profil
 		SAME(points[i].inuse);
 		SAME(points[i].alloc_bytes);
 		SAME(points[i].alloc_blocks);
+	}
+	for (size_t i = 0; i < a->nrss; i++) {
+		SAME(rss[i].time);
+		SAME(rss[i].bytes);
+	}
+	for (size_t i = 0; i < a->nevents; i++) {
+		SAME(events[i].time);
+		SAME(events[i].kind);
+		SAME_TEXT(events[i].text);
 	}
 	return NULL;
 }

@@ -187,6 +187,84 @@ static void refuses_weights_that_belong_to_nothing(void **state)
 	free(data);
 }
 
+/* Resident memory and events lie in sections of their own too, each on its own. */
+static void holds_what_happened_over_time(void **state)
+{
+	for (unsigned int which = 0; which < 4; which++) {
+		struct profile *p = sample_profile(), *q;
+
+		if (which & 1) {
+			assert_true(profile_add_rss(p, 5000000000, 1ull << 40));
+			assert_true(profile_add_rss(p, 1, 4096));
+			assert_true(profile_add_rss(p, 5000000000, 0));
+		}
+		if (which & 2) {
+			assert_true(profile_add_event(p, 77, PROF_EVENT_KILLED, "by the kernel"));
+			assert_true(profile_add_event(p, 7, PROF_EVENT_SNAPSHOT, NULL));
+			assert_true(profile_add_event(p, 77, PROF_EVENT_LOAD, ""));
+		}
+		must_write(p);
+		q = must_read(path);
+		assert_null(profile_difference(p, q));
+		assert_int_equal(q->nrss, which & 1 ? 3 : 0);
+		assert_int_equal(q->nevents, which & 2 ? 3 : 0);
+		if (which == 3) {
+			assert_int_equal(q->rss[0].bytes, 4096);
+			assert_int_equal(q->rss[2].bytes, 0);
+			assert_int_equal(q->events[1].kind, PROF_EVENT_KILLED);
+			assert_string_equal(q->events[1].text, "by the kernel");
+			assert_null(q->events[0].text);
+		}
+		profile_free(p);
+		profile_free(q);
+	}
+}
+
+/* Sections of hand-made bytes behind those of a sound snapshot; what they must read as. */
+static void judges_times_and_kinds(void **state)
+{
+	/* id, length, number of records, then the columns; a time is a zigzag difference */
+	static const struct {
+		uint8_t bytes[16], n;
+		bool fine;
+		size_t nrss, nevents;
+	} cases[] = {
+		{ { SNAP_RSS, 5, 2, 20, 2, 8, 8 }, 7, true, 2, 0 },
+		{ { SNAP_RSS, 5, 2, 20, 1, 8, 8 }, 7, false, 0, 0 }, /* 10, then 9 */
+		{ { SNAP_RSS, 5, 9, 20, 2, 8, 8 }, 7, false, 0, 0 },
+		{ { SNAP_EVENTS, 6, 1, 20, PROF_EVENT_EXEC, 2, 'x', 0 }, 8, false, 0, 0 },
+		{ { SNAP_EVENTS, 5, 1, 20, PROF_EVENT_EXEC, 2, 'x' }, 7, true, 0, 1 },
+		/* a kind of a later seep, with a text, beside one that is known */
+		{ { SNAP_EVENTS, 8, 2, 20, 2, 200, 1, 2, 'x', 0 }, 10, false, 0, 0 },
+		{ { SNAP_EVENTS, 9, 2, 20, 2, 200, 1, 1, 2, 'x', 0 }, 11, true, 0, 1 },
+		{ { SNAP_EVENTS, 8, 2, 20, 1, 0, 1, 2, 'x', 0 }, 10, false, 0, 0 }, /* back in time */
+	};
+	char file[512];
+	uint8_t *data;
+	size_t n;
+
+	snprintf(file, sizeof(file), "%s/fuzz/snapshot/sections", data_dir);
+	data = slurp(file, &n);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct profile *p = NULL;
+		struct seep_error *err;
+
+		assert_int_equal(cases[i].bytes[1] + 2, cases[i].n);
+		memcpy(data + n - 1, cases[i].bytes, cases[i].n);
+		data[n - 1 + cases[i].n] = SNAP_END;
+		err = snapshot_decode(data + 1, n + cases[i].n - 1, "x", &p);
+		if ((err == NULL) != cases[i].fine)
+			fail_msg("case %zu: %s", i, err ? err->message : "was accepted");
+		if (p) {
+			assert_int_equal(p->nrss, cases[i].nrss);
+			assert_int_equal(p->nevents, cases[i].nevents);
+		}
+		seep_error_free(err);
+		profile_free(p);
+	}
+	free(data);
+}
+
 /* Version 1, as it was written when it was made. */
 static void reads_version_1(void **state)
 {
@@ -429,6 +507,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(holds_an_empty_profile),
 		cmocka_unit_test(holds_largest_weights),
 		cmocka_unit_test(refuses_weights_that_belong_to_nothing),
+		cmocka_unit_test(holds_what_happened_over_time),
+		cmocka_unit_test(judges_times_and_kinds),
 		cmocka_unit_test(reads_version_1),
 		cmocka_unit_test(peeks_at_the_head),
 		cmocka_unit_test(refuses_truncation_anywhere),

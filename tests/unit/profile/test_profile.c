@@ -151,6 +151,22 @@ static void break_point_order(struct profile *p)
 {
 	p->points[3].time = 0;
 }
+static void break_rss_order(struct profile *p)
+{
+	assert_true(profile_add_rss(p, 5, 1));
+	assert_true(profile_add_rss(p, 6, 1));
+	p->rss[0].time = 7;
+}
+static void break_event_order(struct profile *p)
+{
+	assert_true(profile_add_event(p, 5, PROF_EVENT_FORK, "x"));
+	assert_true(profile_add_event(p, 6, PROF_EVENT_FORK, NULL));
+	p->events[0].time = 7;
+}
+static void break_event_kind(struct profile *p)
+{
+	assert_true(profile_add_event(p, 5, PROF_EVENT_NKINDS, NULL));
+}
 static void break_build_id(struct profile *p)
 {
 	p->modules[0].build_id_len = 21;
@@ -198,7 +214,8 @@ static void damage_is_found(void **state)
 		break_weight,       break_weight_sign,  break_variance_sign, break_variance_size,
 		break_cell_site,    break_cell_thread,  break_point_order,   break_build_id,
 		break_count,        break_block_thread, break_block_weight,  break_symbol,
-		break_path,         break_frames,
+		break_path,         break_frames,       break_rss_order,     break_event_order,
+		break_event_kind,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
@@ -411,6 +428,73 @@ static void timelines_end_with_what_still_lived(void **state)
 	}
 }
 
+/* Resident memory is a step function too; a process whose is not known adds nothing. */
+static void resident_memory_adds_as_steps(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_new("a");
+	_cleanup_profile_ struct profile *b = synth_new("b");
+	_cleanup_profile_ struct profile *out = NULL;
+	static const struct prof_rss want[] = {
+		{ 0, 100 }, { 5, 150 }, { 12, 152 }, { 15, 102 }, { 20, 300 }
+	};
+
+	a->duration_ns = 20;
+	a->start_real_ns = 1000;
+	assert_true(profile_add_rss(a, 20, 300));
+	assert_true(profile_add_rss(a, 0, 100));
+	assert_true(profile_add_rss(a, 12, 102));
+	b->duration_ns = 9; /* from 5 to 14 */
+	b->start_real_ns = 1005;
+	assert_true(profile_add_rss(b, 0, 50));
+	out = merge2(a, b);
+	assert_sound(out);
+	assert_int_equal(out->nrss, ARRAY_SIZE(want));
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_int_equal(out->rss[i].time, want[i].time);
+		assert_int_equal(out->rss[i].bytes, want[i].bytes);
+	}
+	profile_free(out);
+	b->nrss = 0;
+	out = merge2(a, b);
+	assert_int_equal(out->nrss, 3);
+	assert_int_equal(out->rss[1].bytes, 102);
+}
+
+static void events_line_up_on_one_clock(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_new("a");
+	_cleanup_profile_ struct profile *b = synth_new("b");
+	_cleanup_profile_ struct profile *out = NULL;
+	static const struct {
+		uint64_t time;
+		uint8_t kind;
+		const char *text;
+	} want[] = { { 3, PROF_EVENT_LOAD, "/lib/a.so" },
+		     { 5, PROF_EVENT_EXEC, "b" },
+		     { 7, PROF_EVENT_SNAPSHOT, "first" },
+		     { 7, PROF_EVENT_SNAPSHOT, "second" },
+		     { 7, PROF_EVENT_KILLED, NULL } };
+
+	a->start_real_ns = 1000;
+	b->start_real_ns = 1005;
+	assert_true(profile_add_event(a, 7, PROF_EVENT_SNAPSHOT, "first"));
+	assert_true(profile_add_event(a, 7, PROF_EVENT_SNAPSHOT, "second"));
+	assert_true(profile_add_event(a, 3, PROF_EVENT_LOAD, "/lib/a.so"));
+	assert_true(profile_add_event(b, 2, PROF_EVENT_KILLED, NULL));
+	assert_true(profile_add_event(b, 0, PROF_EVENT_EXEC, "b"));
+	out = merge2(a, b);
+	assert_sound(out);
+	assert_int_equal(out->nevents, ARRAY_SIZE(want));
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_int_equal(out->events[i].time, want[i].time);
+		assert_int_equal(out->events[i].kind, want[i].kind);
+		if (want[i].text)
+			assert_string_equal(out->events[i].text, want[i].text);
+		else
+			assert_null(out->events[i].text);
+	}
+}
+
 static void long_timelines_keep_their_peak(void **state)
 {
 	_cleanup_profile_ struct profile *a = synth_new("a");
@@ -460,6 +544,8 @@ int main(void)
 		cmocka_unit_test(variances_and_losses_add),
 		cmocka_unit_test(timelines_add_as_steps),
 		cmocka_unit_test(timelines_end_with_what_still_lived),
+		cmocka_unit_test(resident_memory_adds_as_steps),
+		cmocka_unit_test(events_line_up_on_one_clock),
 		cmocka_unit_test(long_timelines_keep_their_peak),
 		cmocka_unit_test(unsound_input_is_refused),
 	};

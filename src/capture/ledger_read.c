@@ -134,6 +134,17 @@ static void read_duration(struct build *b)
 	b->p->duration_ns = b->last_ns;
 }
 
+/* Of a process that runs, the present value; the course of it is the watcher's (rss_log.h). */
+static int read_rss(struct profile *p)
+{
+	_cleanup_close_ int statm = p->live ? process_open_statm(p->pid) : -1;
+	uint64_t bytes;
+
+	if (statm < 0 || process_read_rss(statm, &bytes) < 0)
+		return 0;
+	return profile_add_rss(p, p->duration_ns, bytes) ? 0 : -ENOMEM;
+}
+
 /* ---- stacks ---------------------------------------------------------------- */
 
 static int read_frames(struct build *b)
@@ -605,6 +616,9 @@ static int build(struct build *b, const struct read_options *opts)
 	if (r < 0)
 		return r;
 	read_duration(b);
+	r = read_rss(b->p);
+	if (r < 0)
+		return r;
 	if (b->p->peak_time > b->p->duration_ns)
 		b->p->peak_time = b->p->duration_ns;
 	finish_timeline(b->p);

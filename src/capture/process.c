@@ -15,10 +15,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 /* The running kernel's boot id as 16 bytes; false when it cannot be read. */
 static bool boot_id(uint8_t ret_id[16])
@@ -67,6 +69,33 @@ int process_stat(pid_t pid, uint64_t *ret_start_ticks, char *ret_state, uint64_t
 	*ret_start_ticks = start;
 	*ret_state = state;
 	*ret_threads = threads;
+	return 0;
+}
+
+int process_open_statm(pid_t pid)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 ? fd : errno == ENOENT ? -ESRCH : -errno;
+}
+
+int process_read_rss(int statm, uint64_t *ret_bytes)
+{
+	unsigned long long size, resident;
+	char line[128];
+	ssize_t n = pread(statm, line, sizeof(line) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	line[n] = '\0';
+	if (sscanf(line, "%llu %llu", &size, &resident) != 2)
+		return -EPROTO;
+	if (!size)
+		return -ESRCH; /* a zombie */
+	*ret_bytes = (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 	return 0;
 }
 

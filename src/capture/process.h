@@ -25,6 +25,13 @@ enum writer_state writer_state(const struct ledger_header *h, const struct stat 
 /* Start time (field 22 of stat), state letter and threads of a process; 0, or negative errno. */
 int process_stat(pid_t pid, uint64_t *ret_start_ticks, char *ret_state, uint64_t *ret_threads);
 
+/*
+ * A descriptor of /proc/PID/statm, which keeps meaning the same process when the pid is used again; and the
+ * bytes resident as it tells them now.  Negative errno; -ESRCH: it has ended, and has no memory any more.
+ */
+int process_open_statm(pid_t pid);
+int process_read_rss(int statm, uint64_t *ret_bytes);
+
 /* Whether a process maps the file: 1, 0, or negative errno when its maps cannot be read. */
 int process_maps_file(pid_t pid, const struct stat *st);
 

@@ -72,6 +72,8 @@ void cli_warn(const char *command, const char *fmt, ...) __attribute__((format(p
 /* Terminal: colour only when the stream is one, NO_COLOR is unset and TERM is not dumb. */
 bool cli_color(int fd);
 bool cli_terminal(int fd);
+unsigned int cli_height(int fd); /* rows; 0 when not a terminal */
+bool cli_utf8(int fd); /* false only of a terminal whose locale (LC_ALL, LC_CTYPE, LANG) is not UTF-8 */
 unsigned int cli_width(int fd); /* columns; 100 when not a terminal */
 
 #endif

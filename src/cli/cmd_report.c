@@ -30,9 +30,9 @@
 #define DEFAULT_DEPTH 12
 
 struct options {
-	const char *value, *by, *tree, *sort, *min;
+	const char *value, *by, *tree, *sort, *min, *timeline_style;
 	uint64_t top, depth;
-	bool top_given, hist, full_paths;
+	bool top_given, hist, full_paths, timeline;
 	struct view_cli view;
 	struct output_cli output;
 	struct symbol_cli symbols;
@@ -52,10 +52,20 @@ static const struct cli_word sort_words[] = {
 	{ "average", ORDER_AVERAGE }, { "age", ORDER_AGE },    { "name", ORDER_NAME },
 };
 
+static const struct cli_word style_words[] = { { "blocks", 0 }, { "ascii", 1 } };
+
+/* A graph and what stands around it fill a terminal; 0: there is none. */
+static size_t timeline_height(int fd)
+{
+	unsigned int rows = cli_height(fd);
+
+	return rows > 40 ? rows / 2 : rows > 24 ? rows - 20 : rows ? 8 : 0;
+}
+
 static struct seep_error *make_report_options(const struct options *o, struct report_options *r)
 {
 	struct seep_error *err = cli_parse_measure(o->value, &r->measure);
-	int by = GROUP_SITE, direction = TREE_ROOT_FIRST, order = ORDER_TOTAL;
+	int by = GROUP_SITE, direction = TREE_ROOT_FIRST, order = ORDER_TOTAL, style = -1;
 
 	if (!err && o->by)
 		err = cli_find_word("--by", o->by, by_words, ARRAY_SIZE(by_words), &by);
@@ -66,6 +76,16 @@ static struct seep_error *make_report_options(const struct options *o, struct re
 		err = cli_find_word("--sort", o->sort, sort_words, ARRAY_SIZE(sort_words), &order);
 	if (!err && o->min)
 		err = cli_parse_min(o->min, &r->min_value, &r->min_ratio);
+	if (err)
+		return err;
+	if (o->timeline && !o->output.json && (o->tree || o->by || o->sort))
+		return seep_error_new(0, "--timeline does not go with %s",
+		                      o->tree ? "--tree"
+		                      : o->by ? "--by"
+		                              : "--sort");
+	if (!err && o->timeline_style)
+		err = cli_find_word("--timeline", o->timeline_style, style_words,
+		                    ARRAY_SIZE(style_words), &style);
 	if (err)
 		return err;
 	if (o->tree && (o->by || o->sort))
@@ -86,6 +106,9 @@ static struct seep_error *make_report_options(const struct options *o, struct re
 		r->min_ratio = o->output.json ? 0.001 : 0.01;
 	r->depth = (size_t)o->depth;
 	r->hist = o->hist;
+	r->timeline = o->timeline;
+	r->ascii = style < 0 ? !o->output.path && !cli_utf8(STDOUT_FILENO) : style;
+	r->height = o->output.path ? 0 : timeline_height(STDOUT_FILENO);
 	r->full_paths = o->full_paths;
 	return NULL;
 }
@@ -167,6 +190,10 @@ int cmd_report(int argc, char **argv)
 		  NULL },
 		{ CLI_FLAG, 0, "hist", &o.hist, NULL, "detailed histograms of sizes and lifetimes",
 		  false, NULL },
+		{ CLI_STRING, 0, "timeline", &o.timeline_style, "STYLE",
+		  "the course over time as a graph, of blocks or in ascii (default: what the "
+		  "terminal can show)",
+		  true, &o.timeline },
 		{ CLI_FLAG, 'j', "json", &o.output.json, NULL, "JSON (docs/REPORT-JSON.md)", false,
 		  NULL },
 		{ CLI_STRING, 'o', "output", &o.output.path, "FILE", "write to FILE", false, NULL },

@@ -9,6 +9,7 @@
  * Everything seep says goes to stderr: stdout is the target's.
  */
 #include "capture/launch.h"
+#include "capture/rss_log.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/run.h"
@@ -173,6 +174,7 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 		return status;
 	}
 	watch.dir = dir;
+	watch.rss = rss_log_new(dir);
 	watch.progress = o->progress && !o->quiet && status_line_possible();
 	err = run_watch_wait(&watch, &end);
 	if (!err) {
@@ -188,7 +190,7 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 		err = NULL;
 	}
 	if (!err)
-		err = run_collect(o, watch.pid, dir, &res);
+		err = run_collect(o, &watch, &end, &res);
 	if (err) {
 		cli_fail("run", seep_error_hint(err, "The ledgers are kept in %s", dir));
 		err = NULL;
@@ -200,6 +202,7 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 	if (err)
 		cli_fail("run", err);
 	run_result_release(&res);
+	rss_log_free(watch.rss);
 	run_watch_release(&watch);
 	return status;
 }

@@ -31,6 +31,7 @@ struct run_watch {
 	bool progress;
 	uint64_t oom_kills;      /* of the machine, before */
 	struct run_check *check; /* whose requests are served meanwhile */
+	struct rss_log *rss;     /* kept meanwhile; NULL: none */
 };
 
 struct run_end {
@@ -62,9 +63,15 @@ struct run_result {
 	bool ledgers_kept;
 };
 
-struct seep_error *run_collect(const struct run_options *o, pid_t pid, const char *dir,
-                               struct run_result *res);
+/* w and end: what was seen meanwhile, for the times of the profiles. */
+struct seep_error *run_collect(const struct run_options *o, const struct run_watch *w,
+                               const struct run_end *end, struct run_result *res);
 void run_result_release(struct run_result *res);
+
+/* ---- run_times.c: what only the watcher knows, into the parts --------------------- */
+
+struct seep_error *run_times_add(const struct run_watch *w, const struct run_end *end,
+                                 struct run_result *res);
 
 /* ---- run_summary.c -------------------------------------------------------------- */
 

@@ -178,9 +178,11 @@ static void remove_ledgers(const struct ledger_entry *entries, size_t n)
 			(void)unlink(entries[i].path);
 }
 
-struct seep_error *run_collect(const struct run_options *o, pid_t pid, const char *dir,
-                               struct run_result *res)
+struct seep_error *run_collect(const struct run_options *o, const struct run_watch *w,
+                               const struct run_end *end, struct run_result *res)
 {
+	const char *dir = w->dir;
+	pid_t pid = w->pid;
 	struct ledger_entry *entries = NULL;
 	size_t n = 0;
 	struct seep_error *err = settled_list(dir, &entries, &n);
@@ -198,6 +200,8 @@ struct seep_error *run_collect(const struct run_options *o, pid_t pid, const cha
 		else
 			read_part(o, pid, &entries[i], res);
 	}
+	if (!err)
+		err = run_times_add(w, end, res);
 	if (!err)
 		err = make_whole(res, pid);
 	if (!err && res->whole && o->snapshot)

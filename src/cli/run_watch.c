@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capture/rss_log.h"
 #include "cli/run_check.h"
 #include "cli/status_line.h"
 #include "output/units.h"
@@ -220,10 +221,12 @@ static void let_interrupt(const struct run_watch *w)
 struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 {
 	struct progress progress = { .ns = now_ns() };
+	uint64_t tick = progress.ns + TICK_MS * 1000000ull;
 
 	while (!has_ended(w->pid)) {
-		struct pollfd pfds[2] = { { .fd = w->signals, .events = POLLIN },
-			                  { .fd = w->check->fd, .events = POLLIN } };
+		struct pollfd pfds[3] = { { .fd = w->signals, .events = POLLIN },
+			                  { .fd = w->check->fd, .events = POLLIN },
+			                  { .fd = rss_log_fd(w->rss), .events = POLLIN } };
 		int r = poll(pfds, ARRAY_SIZE(pfds), w->progress ? TICK_MS : -1);
 
 		if (r < 0 && errno != EINTR) {
@@ -236,8 +239,13 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 			status_line_clear(&progress.line);
 			run_check_serve(w->check, w->pid);
 		}
-		if (r == 0)
+		if (r > 0 && pfds[2].revents)
+			rss_log_serve(w->rss);
+		/* not only when poll() had nothing else: a busy log would starve it */
+		if (w->progress && now_ns() >= tick) {
 			progress_show(&progress, w->dir);
+			tick = now_ns() + TICK_MS * 1000000ull;
+		}
 	}
 	status_line_clear(&progress.line);
 	cgroup_with_oom_kill(w->pid, ret_end->cgroup, sizeof(ret_end->cgroup));

@@ -2,6 +2,7 @@
 /* How errors and warnings reach people, and what a terminal can do: see cli.h. */
 #include "cli/cli.h"
 
+#include "base/cleanup.h"
 #include "base/error.h"
 
 #include <stdarg.h>
@@ -53,4 +54,26 @@ unsigned int cli_width(int fd)
 	if (ioctl(fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col >= 20)
 		return ws.ws_col;
 	return 100;
+}
+
+unsigned int cli_height(int fd)
+{
+	struct winsize ws;
+
+	return ioctl(fd, TIOCGWINSZ, &ws) == 0 ? ws.ws_row : 0;
+}
+
+bool cli_utf8(int fd)
+{
+	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+
+	if (!cli_terminal(fd))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *v = getenv(names[i]);
+
+		if (v && *v)
+			return strcasestr(v, "utf-8") || strcasestr(v, "utf8");
+	}
+	return false; /* the C locale */
 }

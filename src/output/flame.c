@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/idmap.h"
 #include "output/flame_private.h"
+#include "output/markup.h"
 #include "output/report_private.h"
 #include "output/units.h"
 #include "profile/profile.h"
@@ -161,29 +162,6 @@ void flame_release(struct flame *f)
 
 /* ---- data of the page ------------------------------------------------------------ */
 
-/* A JSON string that is safe in a script element of HTML, and as JavaScript. */
-static void put_string(struct buf *b, const char *s)
-{
-	buf_putc(b, '"');
-	while (*s) {
-		size_t n = utf8_length(s);
-		unsigned char c = (unsigned char)*s;
-
-		if (!n)
-			buf_puts(b, "\\ufffd");
-		else if (c < 0x20 || c == 0x7f || c == '<' || c == '>' || c == '&')
-			buf_printf(b, "\\u%04x", c);
-		else if (c == '"' || c == '\\')
-			buf_printf(b, "\\%c", c);
-		else if (n == 3 && (!strncmp(s, "\xe2\x80\xa8", 3) || !strncmp(s, "\xe2\x80\xa9", 3)))
-			buf_printf(b, "\\u%04x", (unsigned char)s[2] == 0xa8 ? 0x2028 : 0x2029);
-		else
-			buf_add(b, s, n);
-		s += n ? n : 1;
-	}
-	buf_putc(b, '"');
-}
-
 /* Strings are written once and named by number. */
 struct strings {
 	struct idmap map;
@@ -220,7 +198,7 @@ static uint32_t string_number(struct strings *t, const char *s)
 	}
 	t->items[t->n] = s;
 	buf_putc(&t->json, t->n ? ',' : ' ');
-	put_string(&t->json, s);
+	markup_json(&t->json, s);
 	return (uint32_t)t->n++;
 }
 
@@ -363,7 +341,7 @@ static int put_data(const struct flame *f, const struct flame_options *o, struct
 	_cleanup_buf_ struct buf numbers = { 0 };
 
 	buf_puts(out, "{\"title\":");
-	put_string(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
+	markup_json(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
 	buf_printf(out,
 	           ",\"value\":\"%s\",\"unit\":\"%s\",\"diff\":%s,\"sampled\":%s,\"scale\":%.9g",
 	           value_names[f->pic.measure.value].words,
@@ -374,10 +352,10 @@ static int put_data(const struct flame *f, const struct flame_options *o, struct
 		const struct diff *d = f->pic.diff;
 
 		buf_puts(out, ",\"before\":");
-		put_string(out, d->sides[0]->source ? d->sides[0]->source : "");
+		markup_json(out, d->sides[0]->source ? d->sides[0]->source : "");
 		buf_puts(out, ",\"after\":");
-		put_string(out,
-		           d->sides[d->nsides - 1]->source ? d->sides[d->nsides - 1]->source : "");
+		markup_json(out,
+		            d->sides[d->nsides - 1]->source ? d->sides[d->nsides - 1]->source : "");
 	}
 	if (put_locations(f, out, &numbers) < 0 || numbers.failed)
 		return -1;

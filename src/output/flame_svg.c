@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "output/flame_private.h"
+#include "output/markup.h"
 #include "output/units.h"
 #include "profile/profile.h"
 
@@ -70,27 +71,6 @@ static struct layout *lay_out(const struct flame *f)
 	return at;
 }
 
-static void put_xml(struct buf *b, const char *s)
-{
-	_cleanup_buf_ struct buf clean = { 0 };
-
-	text_clean(&clean, s);
-	for (const char *p = clean.data ? clean.data : ""; *p; p++) {
-		if (*p == '<')
-			buf_puts(b, "&lt;");
-		else if (*p == '>')
-			buf_puts(b, "&gt;");
-		else if (*p == '&')
-			buf_puts(b, "&amp;");
-		else if (*p == '"')
-			buf_puts(b, "&quot;");
-		else if (!strncmp(p, "\xef\xbf\xbe", 3) || !strncmp(p, "\xef\xbf\xbf", 3))
-			p += 2; /* XML has no such characters */
-		else
-			buf_putc(b, *p);
-	}
-}
-
 static void name_of(const struct flame *f, size_t i, struct buf *b)
 {
 	const struct flame_node *n = &f->nodes[i];
@@ -119,22 +99,22 @@ static void put_tooltip(const struct flame *f, size_t i, const char *name, struc
 	_cleanup_buf_ struct buf amount = { 0 };
 
 	buf_puts(out, "<title>");
-	put_xml(out, name);
+	markup_text(out, name);
 	buf_puts(out, "\n");
 	picture_amount(&amount, &f->pic, picture_value(&f->pic, &n->total));
 	buf_puts(&amount, " (");
 	unit_ratio(&amount, f->nodes[0].width > 0 ? n->width / f->nodes[0].width : 0);
 	buf_puts(&amount, ")");
-	put_xml(out, amount.data ? amount.data : ""); /* "<0.1 %" */
+	markup_text(out, amount.data ? amount.data : ""); /* "<0.1 %" */
 	if (l && l->file) {
 		buf_puts(out, "\n");
-		put_xml(out, l->file);
+		markup_text(out, l->file);
 		if (l->line)
 			buf_printf(out, ":%u", l->line);
 	}
 	if (l && l->module != PROF_NO_MODULE) {
 		buf_puts(out, "\n");
-		put_xml(out, f->pic.v->profile->modules[l->module].path);
+		markup_text(out, f->pic.v->profile->modules[l->module].path);
 	}
 	buf_puts(out, "</title>");
 }
@@ -182,7 +162,7 @@ static void put_box(const struct flame *f, const struct flame_options *o, size_t
 		text_clean(&clean, name.data ? name.data : "");
 		text_cut(&cut, clean.data ? clean.data : "", room, 0);
 		buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\">", x + 3, y + ROW - 5);
-		put_xml(out, cut.data ? cut.data : "");
+		markup_text(out, cut.data ? cut.data : "");
 		buf_puts(out, "</text>");
 	}
 	buf_puts(out, "</g>\n");
@@ -199,7 +179,7 @@ static void put_head(const struct flame *f, double height, struct buf *out)
 	           "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n"
 	           "<text x=\"%.0f\" y=\"24\" font-size=\"16\" font-family=\"sans-serif\">",
 	           PAGE_WIDTH, height, PAGE_WIDTH, height, MARGIN);
-	put_xml(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
+	markup_text(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
 	buf_printf(out,
 	           "</text>\n<text x=\"%.0f\" y=\"43\" font-family=\"sans-serif\" fill=\"#555555\">",
 	           MARGIN);

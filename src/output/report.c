@@ -383,7 +383,12 @@ struct seep_error *report_emit(struct emit *e, const struct view *v, const struc
 	emit_object(e, NULL);
 	emit_field(e, "seep_report", NULL, emit_number(REPORT_JSON_VERSION));
 	report_head(&r);
-	err = main_part(&r);
+	if (o->timeline && emit_is_text(e)) {
+		overview = false;
+		err = report_timeline_graph(&r);
+	} else {
+		err = main_part(&r);
+	}
 	if (err)
 		return err;
 	if (overview || o->hist || !emit_is_text(e)) {

@@ -8,10 +8,12 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "output/report_private.h"
+#include "output/timeline.h"
 #include "output/units.h"
 #include "wire/ledger.h"
 
@@ -265,6 +267,38 @@ static void sparkline(const struct report *r)
 	buf_release(&now);
 }
 
+static const struct emit_column rss_columns[] = {
+	{ "time_ns", NULL, 0, 0 },
+	{ "bytes", NULL, 0, 0 },
+};
+
+static const struct emit_column event_columns[] = {
+	{ "time_ns", NULL, 0, 0 },
+	{ "kind", NULL, 0, 0 },
+	{ "text", NULL, 0, 0 },
+};
+
+/* JSON: what was seen from outside, and marks. */
+static void emit_times(const struct report *r)
+{
+	const struct profile *p = r->p;
+
+	emit_table(r->e, "resident", 2, rss_columns, ARRAY_SIZE(rss_columns));
+	for (size_t i = 0; i < p->nrss; i++)
+		emit_row(r->e, 0, EMIT_PLAIN,
+		         (struct emit_value[]){ emit_duration(p->rss[i].time),
+		                                emit_bytes(p->rss[i].bytes) });
+	emit_table_end(r->e);
+	emit_table(r->e, "events", 2, event_columns, ARRAY_SIZE(event_columns));
+	for (size_t i = 0; i < p->nevents; i++)
+		emit_row(r->e, 0, EMIT_PLAIN,
+		         (struct emit_value[]){
+				 emit_duration(p->events[i].time),
+				 emit_string(timeline_event_names[p->events[i].kind].key),
+				 emit_string(p->events[i].text) });
+	emit_table_end(r->e);
+}
+
 void report_timeline(const struct report *r)
 {
 	const struct profile *p = r->p;
@@ -275,6 +309,7 @@ void report_timeline(const struct report *r)
 			sparkline(r);
 		return;
 	}
+	emit_times(r);
 	emit_table(r->e, "timeline", 2, point_columns, ARRAY_SIZE(point_columns));
 	for (size_t i = 0; i < p->npoints; i++)
 		emit_row(r->e, 0, EMIT_PLAIN,
@@ -283,4 +318,32 @@ void report_timeline(const struct report *r)
 		                                emit_bytes(p->points[i].alloc_bytes),
 		                                emit_count(p->points[i].alloc_blocks) });
 	emit_table_end(r->e);
+}
+
+struct seep_error *report_timeline_graph(const struct report *r)
+{
+	const struct timeline_text_options o = { .width = emit_width(r->e),
+		                                 .height = (unsigned int)r->o->height,
+		                                 .ascii = r->o->ascii,
+		                                 .marks = r->o->top };
+	_cleanup_buf_ struct buf graph = { 0 };
+	struct seep_error *err = timeline_text(r->p, &o, &graph);
+
+	if (err)
+		return err;
+	emit_heading(r->e, "Over time");
+	emit_blank(r->e);
+	if (!graph.len)
+		emit_text(r->e, EMIT_DIM, 2, "The source does not say how memory went over time.");
+	for (char *line = graph.data, *end; line && *line; line = end) {
+		end = strchrnul(line, '\n');
+		if (*end)
+			*end++ = '\0';
+		if (*line)
+			emit_line(r->e, EMIT_PLAIN, "%",
+			          (struct emit_part[]){ { NULL, emit_string(line), false } }, 1);
+		else
+			emit_blank(r->e);
+	}
+	return NULL;
 }

@@ -67,6 +67,7 @@ struct seep_error *report_tree(struct report *r, const struct tree *t);
 void report_balance(const struct report *r);
 void report_lifetimes(const struct report *r);
 void report_timeline(const struct report *r);
+struct seep_error *report_timeline_graph(const struct report *r); /* the large one; text only */
 void report_notes(const struct report *r);
 
 #endif

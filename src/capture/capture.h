@@ -40,6 +40,7 @@ struct ledger_entry {
 	uint64_t inuse_blocks, alloc_blocks;
 	uint64_t nsites;
 	uint64_t duration_ns; /* since its start, for one that is alive */
+	char allocator[128];  /* path of the module whose malloc is used */
 };
 
 /* One ledger's entry without the rest; release what it holds with ledger_entry_release(). */

@@ -92,6 +92,7 @@ static struct seep_error *fill_entry(struct ledger_file *f, struct ledger_entry 
 	e.uid = h->uid;
 	e.nsites = h->nsites;
 	copy_text(e.command, sizeof(e.command), h->command);
+	copy_text(e.allocator, sizeof(e.allocator), h->allocator);
 	copy_text(e.name, sizeof(e.name), slash ? slash + 1 : h->exe);
 	sum_classes(f, &e);
 	if (e.alive)

@@ -171,31 +171,44 @@ static void show_progress(void *arg, unsigned int done, unsigned int total)
 	fflush(stderr);
 }
 
-/* Of several processes summed up none can be asked for its files. */
-struct seep_error *symbol_cli_run(const struct symbol_cli *c, struct profile *p,
-                                  struct symbolizer **ret_sym)
+static struct seep_error *new_symbolizer(const struct symbol_cli *c, int pid, bool progress,
+                                         struct symbolizer **ret_sym)
 {
 	_cleanup_free_ const char **dirs = calloc(c->debug_dirs.n + 1, sizeof(*dirs));
 	struct sym_options opts = {
 		.debug_dirs = dirs,
 		.sysroot = c->sysroot,
-		.pid = !p->nmerged && p->live ? p->pid : 0,
+		.pid = pid,
 		.no_debuginfod = !c->debuginfod,
 		.no_inlines = !c->inlines,
-		.progress = cli_terminal(STDERR_FILENO) ? show_progress : NULL,
+		.progress = progress ? show_progress : NULL,
 	};
-	struct seep_error *err;
 
 	if (!dirs)
 		return &seep_error_nomem;
-	if (!c->symbols)
-		return NULL;
 	for (size_t i = 0; i < c->debug_dirs.n; i++)
 		dirs[i] = c->debug_dirs.items[i];
-	err = symbolizer_new(&opts, ret_sym);
+	return symbolizer_new(&opts, ret_sym);
+}
+
+/* Of several processes summed up none can be asked for its files. */
+struct seep_error *symbol_cli_run(const struct symbol_cli *c, struct profile *p,
+                                  struct symbolizer **ret_sym)
+{
+	struct seep_error *err;
+
+	if (!c->symbols)
+		return NULL;
+	err = new_symbolizer(c, !p->nmerged && p->live ? p->pid : 0, cli_terminal(STDERR_FILENO),
+	                     ret_sym);
 	if (!err)
 		err = symbolizer_run(*ret_sym, p);
 	return err;
+}
+
+struct seep_error *symbol_cli_open(const struct symbol_cli *c, int pid, struct symbolizer **ret_sym)
+{
+	return c->symbols ? new_symbolizer(c, pid, false, ret_sym) : NULL;
 }
 
 /* ---- output ------------------------------------------------------------------ */

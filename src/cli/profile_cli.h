@@ -52,6 +52,8 @@ size_t symbol_cli_options(struct symbol_cli *c, struct cli_option *rows);
 /* Names for p's addresses, unless --no-symbols.  *ret_sym has the warnings; it may stay NULL. */
 struct seep_error *symbol_cli_run(const struct symbol_cli *c, struct profile *p,
                                   struct symbolizer **ret_sym);
+/* A symbolizer for a process that runs (0: none does) to be used again and again; NULL with --no-symbols. */
+struct seep_error *symbol_cli_open(const struct symbol_cli *c, int pid, struct symbolizer **ret_sym);
 void symbol_cli_release(struct symbol_cli *c);
 
 /* What is shown of a profile. */

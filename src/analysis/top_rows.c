@@ -409,6 +409,7 @@ struct sort_key {
 	const char *name;
 	uint64_t inuse, key;
 	uint32_t index;
+	bool runtime; /* of the language's or the system's: after those of the program */
 };
 
 static int compare(const void *a, const void *b)
@@ -425,6 +426,8 @@ static int compare(const void *a, const void *b)
 	}
 	if (x->inuse != y->inuse)
 		return x->inuse > y->inuse ? -1 : 1;
+	if (x->runtime != y->runtime)
+		return x->runtime ? 1 : -1;
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
@@ -432,6 +435,9 @@ static struct sort_key sort_key(const struct top *t, enum group_by by, enum top_
                                 const struct top_row *r)
 {
 	struct sort_key k = { .inuse = r->inuse.bytes, .key = r->key };
+
+	if (by == GROUP_FUNCTION && r->id < t->view->nfunctions)
+		k.runtime = t->view->functions[r->id].runtime;
 
 	switch (order) {
 	case TOP_INUSE:

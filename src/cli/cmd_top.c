@@ -92,12 +92,17 @@ static int top_main(const struct top_cli *c, char **names, size_t n)
 {
 	bool many = n != 1 || c->all || c->name || c->cgroup || c->user || names_several(c, names);
 
+	bool plain = c->count_given || c->json || c->blocks || c->combined ||
+	             !cli_terminal(STDOUT_FILENO) || !cli_terminal(STDIN_FILENO);
+
 	if (many && top_needs_blocks(c))
 		return cli_fail(
 			"top",
 			seep_error_hint(seep_error_new(0,
 		                                       "blocks are shown of one process at a time"),
 		                        "Name one by its pid; `seep ps` lists them."));
+	if (!plain)
+		return top_screen(c, many ? NULL : names[0], names, n);
 	return many ? top_plain_list(c, names, n) : top_plain_one(c, names[0]);
 }
 

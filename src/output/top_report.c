@@ -76,6 +76,16 @@ void top_place_of(const struct top *t, uint32_t location, const char *cwd,
 	memcpy(ret_place->where, text.where, sizeof(text.where));
 }
 
+/* That is for a stack to tell; in a row it would push the file's name out. */
+static void without_inlined(char *where)
+{
+	static const char word[] = " (inlined)";
+	size_t n = strlen(where), len = sizeof(word) - 1;
+
+	if (n > len && !strcmp(where + n - len, word))
+		where[n - len] = '\0';
+}
+
 void top_row_place(const struct top *t, enum group_by by, const struct top_row *row,
                    const char *cwd, struct top_place *ret_place)
 {
@@ -85,6 +95,7 @@ void top_row_place(const struct top *t, enum group_by by, const struct top_row *
 
 	if (by == GROUP_SITE) {
 		top_place_of(t, top_row_location(t, by, row), cwd, ret_place);
+		without_inlined(ret_place->where);
 		if (row->kind != PROF_HEAP) {
 			size_t n = strlen(ret_place->where);
 

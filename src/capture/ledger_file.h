@@ -56,6 +56,12 @@ int ledger_file_copy(const struct ledger_file *f, enum ledger_section_id id, uin
 uint64_t ledger_file_next(const struct ledger_file *f, enum ledger_section_id id, uint64_t *at,
                           uint64_t end, uint64_t most);
 
+/* Sums over the size classes of all shards: heap and mappings, estimated when sampled. */
+struct ledger_totals {
+	uint64_t inuse_bytes, alloc_bytes, inuse_blocks, alloc_blocks;
+};
+int ledger_file_totals(const struct ledger_file *f, struct ledger_totals *ret_totals);
+
 /* What a user should read for an error of the functions above. */
 struct seep_error *ledger_file_error(const struct ledger_file *f, int r);
 

@@ -35,28 +35,33 @@ struct listing {
 	size_t n, cap;
 };
 
-static void sum_classes(const struct ledger_file *f, struct ledger_entry *e)
+int ledger_file_totals(const struct ledger_file *f, struct ledger_totals *ret_totals)
 {
 	uint64_t alloc_count = 0, free_count = 0, free_bytes = 0, end, at = 0, len;
 	struct ledger_class c[LEDGER_SIZE_CLASSES];
+	struct ledger_totals t = { 0 };
+	int r;
 
 	end = f->h.nshards * sizeof(c);
 	while ((len = ledger_file_next(f, LEDGER_CLASSES, &at, end, sizeof(c))) != 0) {
 		at -= at % sizeof(c);
-		if (ledger_file_read(f, LEDGER_CLASSES, at, c, sizeof(c)) < 0)
-			return;
+		r = ledger_file_read(f, LEDGER_CLASSES, at, c, sizeof(c));
+		if (r < 0)
+			return r;
 		for (unsigned int i = 0; i < LEDGER_SIZE_CLASSES; i++) {
 			alloc_count += c[i].alloc_count;
-			e->alloc_bytes += c[i].alloc_bytes;
+			t.alloc_bytes += c[i].alloc_bytes;
 			free_count += c[i].free_count;
 			free_bytes += c[i].free_bytes;
 		}
 		at += sizeof(c);
 	}
-	e->alloc_blocks = alloc_count >> LEDGER_COUNT_SHIFT;
-	e->inuse_blocks =
-		alloc_count > free_count ? (alloc_count - free_count) >> LEDGER_COUNT_SHIFT : 0;
-	e->inuse_bytes = e->alloc_bytes > free_bytes ? e->alloc_bytes - free_bytes : 0;
+	t.alloc_blocks = alloc_count >> LEDGER_COUNT_SHIFT;
+	t.inuse_blocks = alloc_count > free_count ? (alloc_count - free_count) >> LEDGER_COUNT_SHIFT
+	                                          : 0;
+	t.inuse_bytes = t.alloc_bytes > free_bytes ? t.alloc_bytes - free_bytes : 0;
+	*ret_totals = t;
+	return 0;
 }
 
 /* Printable, so that a hostile name cannot play with the terminal of `seep ps`. */
@@ -75,6 +80,7 @@ static struct seep_error *fill_entry(struct ledger_file *f, struct ledger_entry 
 	struct ledger_entry e = { 0 };
 	enum writer_state writer = writer_state(h, &f->st);
 	const char *slash = strrchr(h->exe, '/');
+	struct ledger_totals t;
 	struct timespec now = { 0 };
 
 	e.path = strdup(f->path);
@@ -94,7 +100,12 @@ static struct seep_error *fill_entry(struct ledger_file *f, struct ledger_entry 
 	copy_text(e.command, sizeof(e.command), h->command);
 	copy_text(e.allocator, sizeof(e.allocator), h->allocator);
 	copy_text(e.name, sizeof(e.name), slash ? slash + 1 : h->exe);
-	sum_classes(f, &e);
+	if (!ledger_file_totals(f, &t)) {
+		e.inuse_bytes = t.inuse_bytes;
+		e.alloc_bytes = t.alloc_bytes;
+		e.inuse_blocks = t.inuse_blocks;
+		e.alloc_blocks = t.alloc_blocks;
+	}
 	if (e.alive)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	e.duration_ns = e.alive ? (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/run.h"
 #include "cli/run_check.h"
+#include "cli/snap_cli.h"
 #include "cli/snapshot_name.h"
 #include "cli/status_line.h"
 
@@ -136,12 +137,37 @@ static void say_unchecked_children(const struct run_check *check, const struct r
 	buf_release(&pids);
 }
 
-static int run(const struct run_options *o, struct run_check *check, char **argv)
+/* What SEEP_OPTIONS says besides: checks, the signal, whether to begin at once. */
+static char *tracker_options(const struct run_options *o, const struct run_check *check,
+                             const struct snap_cli *snaps)
 {
-	struct run_watch watch = { .signals = -1, .check = check };
+	struct buf b = { 0 };
+
+	buf_puts(&b, run_check_tracker_options(check));
+	if (snaps->signo)
+		buf_printf(&b, "%ssignal=%d", b.len ? "," : "", snaps->signo);
+	if (o->inactive)
+		buf_printf(&b, "%sactive=0", b.len ? "," : "");
+	return buf_steal(&b);
+}
+
+static void say_snaps(const struct run_options *o, const struct snap_cli *snaps)
+{
+	size_t n = snaps->snapper ? snapper_count(snaps->snapper) : 0;
+
+	if (n && !o->quiet)
+		fprintf(stderr, "seep: took %zu snapshot%s, %zu are in %s\n", n, n == 1 ? "" : "s",
+		        snapper_kept(snaps->snapper), snapper_dir(snaps->snapper));
+}
+
+static int run(const struct run_options *o, struct run_check *check, struct snap_cli *snaps,
+               char **argv)
+{
+	_cleanup_free_ char *options = tracker_options(o, check, snaps);
+	struct run_watch watch = { .signals = -1, .check = check, .snaps = snaps };
 	struct launch_options launch = { .argv = argv,
 		                         .follow = o->follow,
-		                         .tracker_options = run_check_tracker_options(check),
+		                         .tracker_options = options,
 		                         .period = o->sampled ? o->period : 0 };
 	_cleanup_free_ char *dir = NULL, *path = NULL;
 	struct run_result res = { 0 };
@@ -149,6 +175,8 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 	struct seep_error *err;
 	int status = CLI_FAILED;
 
+	if (!options)
+		return cli_fail("run", &seep_error_nomem);
 	err = launch_check(argv[0], &path, &status);
 	if (err) {
 		cli_fail("run", err);
@@ -176,7 +204,15 @@ static int run(const struct run_options *o, struct run_check *check, char **argv
 	watch.dir = dir;
 	watch.rss = rss_log_new(dir);
 	watch.progress = o->progress && !o->quiet && status_line_possible();
+	if (snap_cli_any(snaps)) {
+		/* The target runs: it shall not suffer from what cannot be watched. */
+		err = snap_cli_start(snaps, dir, NULL, watch.pid, argv[0]);
+		if (err)
+			cli_fail("run", err);
+	}
 	err = run_watch_wait(&watch, &end);
+	snap_cli_finish(snaps);
+	say_snaps(o, snaps);
 	if (!err) {
 		status = exit_status(&end);
 		run_check_drain(check, watch.pid);
@@ -212,8 +248,10 @@ int cmd_run(int argc, char **argv)
 	struct run_options o = {
 		.period = DEFAULT_PERIOD, .follow = true, .summary = true, .progress = true
 	};
-	struct cli_option opts[RUN_CHECK_ROWS + 20];
+	struct cli_option opts[RUN_CHECK_ROWS + SNAP_CLI_ROWS + 20];
 	struct run_check check;
+	struct snap_cli snaps;
+	size_t rows;
 	bool summary_given = false;
 	const struct cli_option own[] = {
 		{ CLI_SIZE, 0, "sample", &o.period, "BYTES",
@@ -238,6 +276,9 @@ int cmd_run(int argc, char **argv)
 		  &summary_given },
 		{ CLI_FLAG, 0, "progress", &o.progress, NULL,
 		  "progress on a terminal (default; --no-progress: none)", false, NULL },
+		{ CLI_FLAG, 0, "inactive", &o.inactive, NULL,
+		  "record nothing until `seep ctl PID active=on` (--no-inactive: at once)", false,
+		  NULL },
 		{ CLI_STRING, 0, "json", &o.json, "FILE",
 		  "the summary as JSON (default: to stderr)", true, &o.json_given },
 		{ .type = CLI_END },
@@ -246,7 +287,10 @@ int cmd_run(int argc, char **argv)
 	int n, status = CLI_FAILED;
 
 	run_check_init(&check);
-	memcpy(opts + run_check_options(&check, opts), own, sizeof(own));
+	snap_cli_init(&snaps, "run");
+	rows = run_check_options(&check, opts);
+	rows += snap_cli_options(&snaps, opts + rows);
+	memcpy(opts + rows, own, sizeof(own));
 	n = cli_parse(opts, argc, argv, true);
 	if (n < 0) {
 		status = n == -2 ? CLI_OK : CLI_FAILED;
@@ -256,12 +300,17 @@ int cmd_run(int argc, char **argv)
 		err = check_options(&o);
 		if (!err)
 			err = run_check_resolve(&check);
+		if (!err)
+			err = snap_cli_resolve(&snaps);
+		snaps.symbols = o.symbols;
+		snaps.blocks = o.blocks;
 		if (check.mode != CHECK_MODE_NONE && !summary_given)
 			o.summary = false; /* the checks are what was asked for */
 		/* Without a check the snapshot is what a run is for; with one, a name for it says that it is wanted. */
 		o.snapshot = check.mode == CHECK_MODE_NONE || o.out || o.summary;
-		status = err ? cli_fail("run", err) : run(&o, &check, argv + 1);
+		status = err ? cli_fail("run", err) : run(&o, &check, &snaps, argv + 1);
 	}
 	run_check_release(&check);
+	snap_cli_release(&snaps);
 	return status;
 }

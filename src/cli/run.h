@@ -13,12 +13,14 @@
 
 struct profile;
 struct run_check;
+struct snap_cli;
 
 struct run_options {
 	const char *out, *dir, *json;
 	uint64_t period; /* bytes, when sampling */
 	bool sampled, follow, keep, quiet, summary, symbols, blocks, progress, json_given;
 	bool snapshot; /* leave one behind */
+	bool inactive; /* record nothing until `seep ctl` says so */
 };
 
 /* ---- run_watch.c: from start to end ---------------------------------------- */
@@ -32,6 +34,7 @@ struct run_watch {
 	uint64_t oom_kills;      /* of the machine, before */
 	struct run_check *check; /* whose requests are served meanwhile */
 	struct rss_log *rss;     /* kept meanwhile; NULL: none */
+	struct snap_cli *snaps;  /* whose triggers are looked at */
 };
 
 struct run_end {

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "capture/rss_log.h"
 #include "cli/run_check.h"
+#include "cli/snap_cli.h"
 #include "cli/status_line.h"
 #include "output/units.h"
 
@@ -83,6 +84,7 @@ static void cgroup_with_oom_kill(pid_t pid, char *name, size_t size)
 
 struct progress {
 	uint64_t alloc_bytes, ns;
+	uint64_t shown_ns; /* when, last */
 	struct status_line line;
 };
 
@@ -147,6 +149,8 @@ struct seep_error *run_watch_init(struct run_watch *w)
 	sigaddset(&set, SIGTSTP);
 	for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
 		sigaddset(&set, forwarded[i]);
+	if (w->snaps->signo)
+		sigaddset(&set, w->snaps->signo);
 	signal(SIGCHLD, SIG_DFL); /* if it was ignored, the target could not be waited for */
 	sigprocmask(SIG_BLOCK, &set, &w->mask);
 	w->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -179,12 +183,17 @@ static void stop(struct progress *p)
 static void handle_signals(const struct run_watch *w, struct progress *p)
 {
 	struct signalfd_siginfo si;
+	char reason[32];
 
 	while (read(w->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGTSTP)
+		if (si.ssi_signo == SIGTSTP) {
 			stop(p);
-		else if (si.ssi_signo != SIGCHLD && si.ssi_code != SI_KERNEL)
+		} else if (w->snaps->signo && (int)si.ssi_signo == w->snaps->signo) {
+			snprintf(reason, sizeof(reason), "signal %s", w->snaps->signal_name);
+			snap_cli_take(w->snaps, reason);
+		} else if (si.ssi_signo != SIGCHLD && si.ssi_code != SI_KERNEL) {
 			kill(w->pid, (int)si.ssi_signo);
+		}
 	}
 }
 
@@ -218,16 +227,33 @@ static void let_interrupt(const struct run_watch *w)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* For poll(): the sooner of two waits, of which -1 is none. */
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* Until the next line of progress; -1: there is none. */
+static int until_progress(const struct run_watch *w, const struct progress *p)
+{
+	uint64_t ns = now_ns(), next = p->shown_ns + TICK_MS * 1000000ull;
+
+	if (!w->progress)
+		return -1;
+	return next > ns ? (int)((next - ns + 999999) / 1000000) : 0;
+}
+
 struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 {
-	struct progress progress = { .ns = now_ns() };
-	uint64_t tick = progress.ns + TICK_MS * 1000000ull;
+	struct progress progress = { .ns = now_ns(), .shown_ns = now_ns() };
 
 	while (!has_ended(w->pid)) {
-		struct pollfd pfds[3] = { { .fd = w->signals, .events = POLLIN },
-			                  { .fd = w->check->fd, .events = POLLIN },
-			                  { .fd = rss_log_fd(w->rss), .events = POLLIN } };
-		int r = poll(pfds, ARRAY_SIZE(pfds), w->progress ? TICK_MS : -1);
+		struct pollfd pfds[] = { { .fd = w->signals, .events = POLLIN },
+			                 { .fd = w->check->fd, .events = POLLIN },
+			                 { .fd = snap_cli_fd(w->snaps), .events = POLLIN },
+			                 { .fd = rss_log_fd(w->rss), .events = POLLIN } };
+		int wait = sooner(snap_cli_step(w->snaps), until_progress(w, &progress));
+		int r = poll(pfds, ARRAY_SIZE(pfds), wait);
 
 		if (r < 0 && errno != EINTR) {
 			status_line_clear(&progress.line);
@@ -239,12 +265,12 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 			status_line_clear(&progress.line);
 			run_check_serve(w->check, w->pid);
 		}
-		if (r > 0 && pfds[2].revents)
+		if (r > 0 && pfds[3].revents)
 			rss_log_serve(w->rss);
 		/* not only when poll() had nothing else: a busy log would starve it */
-		if (w->progress && now_ns() >= tick) {
+		if (!until_progress(w, &progress)) {
 			progress_show(&progress, w->dir);
-			tick = now_ns() + TICK_MS * 1000000ull;
+			progress.shown_ns = now_ns();
 		}
 	}
 	status_line_clear(&progress.line);

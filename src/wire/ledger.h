@@ -170,6 +170,7 @@ struct ledger_header {
 	uint32_t peak_which;      /* 0 or 1; the other half may be half-written */
 	uint32_t peak_valid;      /* 0: no copy yet; what is in use now is the peak */
 	uint64_t nmarks;          /* entries of MARKS in use; last, because it is new */
+	uint64_t snap_requests;   /* snapshots asked for by a signal so far; newer still */
 };
 
 struct ledger_module {

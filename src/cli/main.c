@@ -26,6 +26,8 @@ const struct cli_command cli_commands[] = {
 	{ "ps", "[OPTIONS]", "List tracked processes, live and dead", cmd_ps },
 	{ "snap", "[OPTIONS] PID|NAME|LEDGER", "Take a snapshot without touching the process",
 	  cmd_snap },
+	{ "ctl", "[OPTIONS] PID|NAME|LEDGER [active=on|off] [sample=SIZE|full]",
+	  "Switch tracking on and off, change its period, while a program runs", cmd_ctl },
 	{ "export", "[OPTIONS] PROFILE", "Write a profile in the format of another tool",
 	  cmd_export },
 	{ "help", "[COMMAND]", "What the commands are, or how one is used", cmd_help },

@@ -39,8 +39,11 @@ static void filter_clear(void)
 
 void filter_init(void)
 {
+	const struct ledger_control *c = &g.hdr->control;
+
 	filter_clear();
-	store_release(&filter_maybe, (uint8_t) !(opt.sampled && opt.active));
+	store_release(&filter_maybe,
+	              (uint8_t)(c->active && !(c->mode == LEDGER_SAMPLED && c->period > 1)));
 }
 
 void filter_all(void)
@@ -92,10 +95,40 @@ COLD struct thread *enter_slow(void)
 	return t;
 }
 
+/*
+ * The first allocation after somebody changed the settings.  One that was to be sampled, or was passed over, by the
+ * old ones stays so: its bytes were counted.  Any other goes by the new ones.
+ */
+static void got_stale(struct thread *t, void *p, size_t n, const struct origin *o)
+{
+	bool sampled = t->mode == M_SAMPLED;
+
+	if (sampled && t->countdown < 0)
+		event_sampled(t, (uint64_t)p, n, o);
+	thread_settings(t);
+	if (sampled || t->mode == M_OFF)
+		return;
+	if (t->mode == M_FULL) {
+		event_sampled(t, (uint64_t)p, n, o);
+	} else if ((t->countdown -= bytes_counted(n)) < 0) {
+		event_sampled(t, (uint64_t)p, n, o);
+		t->countdown = sampler_draw(t, t->period);
+	}
+}
+
+COLD void catch_up(struct thread *t)
+{
+	uint32_t state = t->state;
+
+	t->state = T_TRACKER;
+	thread_settings(t);
+	t->state = state;
+}
+
 COLD void got_slow(struct thread *t, void *p, size_t n, const struct origin *o)
 {
-	if (load_acquire(&g.hdr->control.generation) != t->control_seen) {
-		thread_settings(t);
+	if (settings_stale(t)) {
+		got_stale(t, p, n, o);
 	} else if (t->mode == M_SAMPLED && t->countdown < 0) {
 		event_sampled(t, (uint64_t)p, n, o);
 		t->countdown = sampler_draw(t, t->period);
@@ -266,7 +299,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 	}                                                              \
 	if (UNLIKELY(!q))                                              \
 		refused(t);                                            \
-	else if (t->countdown < 0)                                     \
+	else if (still_of_interest(t))                                 \
 		got(t, q, bytes, &o, guess);                           \
 	leave(t);                                                      \
 	return q
@@ -435,7 +468,7 @@ static NOINLINE size_t xallocx_event(void *p, size_t n, size_t extra, int flags)
 	} else {
 		if (known)
 			event_freed(t, &old);
-		if (size >= n && t->countdown < 0)
+		if (size >= n && still_of_interest(t))
 			got_other(t, p, n, &o);
 	}
 	leave(t);

@@ -43,7 +43,7 @@ ALWAYS_INLINE void leave(struct thread *t)
 ALWAYS_INLINE void got(struct thread *t, void *p, size_t n, const struct origin *o, uint32_t *guess)
 {
 	t->state = T_TRACKER;
-	if (LIKELY(t->mode == M_FULL))
+	if (LIKELY(t->mode == M_FULL) && !settings_stale(t))
 		event_heap(t, (uint64_t)p, n, o, guess);
 	else
 		got_slow(t, p, n, o);
@@ -73,10 +73,26 @@ void gone_other(struct thread *t, void *p);
  * Size 0 is counted as one byte by the sampler, or such blocks would never be seen.  An impossible
  * size is cut, so that it cannot turn the sign around; it always comes to refused().
  */
+ALWAYS_INLINE int64_t bytes_counted(size_t n)
+{
+	return (int64_t)((n + !n) & ~(7ull << 61));
+}
+
 ALWAYS_INLINE bool of_interest(size_t n)
 {
-	return UNLIKELY((t_self->countdown -= (int64_t)((n + !n) & ~(7ull << 61))) < 0);
+	struct thread *t = t_self;
+
+	return UNLIKELY((t->countdown -= bytes_counted(n)) < 0) || settings_stale(t);
 }
+
+/* The same once it was counted. */
+ALWAYS_INLINE bool still_of_interest(const struct thread *t)
+{
+	return t->countdown < 0 || settings_stale(t);
+}
+
+/* Before an event that is not sampled: mappings, threads. */
+void catch_up(struct thread *t);
 
 /* The real function had no memory: the bytes that were subtracted were never allocated. */
 void refused(struct thread *t);

@@ -37,9 +37,9 @@ static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd,
 	struct thread *t = enter();
 	void *p;
 
-	if (!t || t->mode == M_OFF) {
-		if (t)
-			leave(t);
+	if (t && settings_stale(t))
+		catch_up(t);
+	if (!t) {
 		return real.mmap ? real.mmap(a, n, prot, flags, fd, off)
 		                 : raw_mmap(a, n, prot, flags, fd, off);
 	}
@@ -49,7 +49,7 @@ static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd,
 	t->state = T_REAL;
 	p = real.mmap(a, n, prot, flags, fd, off);
 	t->state = T_TRACKER;
-	if (p != MAP_FAILED && counts(n, prot, flags))
+	if (p != MAP_FAILED && t->mode != M_OFF && counts(n, prot, flags))
 		maps_add(t, (uint64_t)p, (n + 4095) & ~4095ul, &o);
 	leave(t);
 	return p;
@@ -284,6 +284,8 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 		g.hdr->flags &= ~LEDGER_F_SINGLE;
 	if (!t)
 		return real.pthread_create(th, attr, fn, arg);
+	if (settings_stale(t))
+		catch_up(t);
 	t->state = T_TRACKER;
 	if (!have_child_key) {
 		t->state = T_REAL;

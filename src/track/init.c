@@ -85,6 +85,7 @@ static void give_up(void)
 {
 	g.dead = true;
 	g.ready = false;
+	store_release(&control_word, &control_none);
 	if (g.hdr)
 		store_release(&g.hdr->state, (uint32_t)LEDGER_DISABLED);
 	filter_none();

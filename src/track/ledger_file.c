@@ -369,6 +369,9 @@ bool ledger_create(bool forked)
 {
 	static struct ledger_header draft; /* too large for a small stack; made under init's lock */
 	struct ledger_header *h = &draft;
+	struct ledger_control control = { .active = opt.active && !opt.minimal,
+		                          .mode = opt.sampled ? LEDGER_SAMPLED : LEDGER_FULL,
+		                          .period = opt.period };
 	int parent = g.hdr ? g.pid : 0, pid = sys_getpid();
 	uint64_t start_ticks = read_start_ticks();
 	unsigned int scale;
@@ -376,6 +379,9 @@ bool ledger_create(bool forked)
 	void *map = NULL;
 	long fd, r;
 
+	/* A child goes on as its parent was told to meanwhile. */
+	if (forked && g.hdr)
+		control = g.hdr->control;
 	memset(h, 0, sizeof(*h));
 	g.hdr = NULL;
 	fd = make_file(pid, start_ticks, &seq);
@@ -415,16 +421,16 @@ bool ledger_create(bool forked)
 	h->exec_seq = seq;
 	h->page_size = 4096;
 	h->tick_shift = LEDGER_TICK_SHIFT;
-	h->mode = opt.sampled ? LEDGER_SAMPLED : LEDGER_FULL;
+	h->mode = control.mode == LEDGER_SAMPLED ? LEDGER_SAMPLED : LEDGER_FULL;
 	h->nperiods = 2;
 	h->periods[0] = 0;
-	h->periods[1] = opt.period;
+	h->periods[1] = control.period;
 	h->flags = LEDGER_F_SINGLE | (forked ? LEDGER_F_FORKED : 0) |
 	           (opt.minimal && !g.main_entered ? LEDGER_F_ATTACHED : 0);
 	h->parent_pid_ledger = forked ? parent : 0;
-	h->control.active = opt.active && (!opt.minimal || g.main_entered);
+	h->control.active = control.active != 0;
 	h->control.mode = h->mode;
-	h->control.period = opt.period;
+	h->control.period = control.period;
 	h->control.generation = 1;
 	h->nsites = 1; /* site 0: stack unknown */
 	h->nnodes = 1; /* node 0: root */
@@ -444,6 +450,7 @@ bool ledger_create(bool forked)
 	g.hdr->private_bytes = g.private_bytes;
 	/* The magic comes last: a file without it is no ledger yet. */
 	store_release(&g.hdr->magic, LEDGER_MAGIC);
+	store_release(&control_word, &g.hdr->control.generation);
 	return true;
 
 fail_mapped:

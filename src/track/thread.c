@@ -22,6 +22,8 @@
 #define READY_CHUNKS ((1u << 19) >> READY_SHIFT)
 #define MAX_BATCH 16u
 
+const uint32_t control_none;
+const uint32_t *control_word = &control_none;
 struct thread thread_cold;
 struct thread thread_off = { .countdown = INT64_MAX / 2, .state = T_DEAD, .mode = M_OFF };
 __thread struct thread *t_self __attribute__((tls_model("initial-exec"))) = &thread_cold;
@@ -287,31 +289,60 @@ bool shard_has(uint32_t shard, uint32_t site)
 
 /* ---- settings and time -------------------------------------------------------------------------- */
 
-/* Index of a period in the header's list; 0 when the list is full and every slot is another. */
-static uint32_t period_index(uint64_t period)
+/* The period's entry in the header's list, or 0. */
+static uint32_t period_known(uint64_t period)
 {
-	struct ledger_header *h = g.hdr;
+	const struct ledger_header *h = g.hdr;
 	uint64_t n = load_acquire(&h->nperiods);
 
 	for (uint64_t i = 1; i < n && i < LEDGER_MAX_PERIODS; i++)
 		if (h->periods[i] == period)
 			return (uint32_t)i;
+	return 0;
+}
+
+/* The shortest period of the list that is not shorter than this one, else the longest. */
+static uint32_t period_nearest(uint64_t period)
+{
+	const struct ledger_header *h = g.hdr;
+	uint64_t n = load_acquire(&h->nperiods);
+	uint32_t best = 1;
+
+	for (uint32_t i = 2; i < n && i < LEDGER_MAX_PERIODS; i++) {
+		uint64_t p = h->periods[i], b = h->periods[best];
+
+		if (b < period ? p > b : p >= period && p < b)
+			best = i;
+	}
+	return best;
+}
+
+/*
+ * Index of a period in the header's list.  When the list is full, or its lock not to be had, of the nearest that is
+ * in it: recording every block instead is what nobody wanted who asked for samples.
+ */
+static uint32_t period_index(uint64_t period)
+{
+	struct ledger_header *h = g.hdr;
+	uint32_t index = period_known(period);
+
+	if (index)
+		return index;
 	if (!lock_take(&threads_lock))
-		return 0;
-	n = h->nperiods;
-	if (n < LEDGER_MAX_PERIODS) {
-		h->periods[n] = period;
-		store_release(&h->nperiods, n + 1);
-	} else {
-		n = 0;
+		return period_nearest(period);
+	index = period_known(period);
+	if (!index && h->nperiods < LEDGER_MAX_PERIODS) {
+		index = (uint32_t)h->nperiods;
+		h->periods[index] = period;
+		store_release(&h->nperiods, (uint64_t)index + 1);
 	}
 	lock_give(&threads_lock);
-	return (uint32_t)n;
+	return index ? index : period_nearest(period);
 }
 
 void thread_settings(struct thread *t)
 {
-	const struct ledger_control *c = &g.hdr->control;
+	struct ledger_control *c = &g.hdr->control;
 	uint32_t generation = load_acquire(&c->generation);
 	uint64_t period = load_relaxed(&c->period);
 
@@ -322,20 +353,24 @@ void thread_settings(struct thread *t)
 		t->mode = M_OFF;
 		t->countdown = COUNTDOWN_OFF;
 		store_relaxed(&g.exact, false);
-		filter_all();
 	} else if (load_relaxed(&c->mode) == LEDGER_SAMPLED && period > 1) {
 		t->period_index = period_index(period);
-		t->mode = t->period_index ? M_SAMPLED : M_FULL;
-		t->countdown = t->period_index ? sampler_draw(t, period) : COUNTDOWN_FULL;
+		t->period = g.hdr->periods[t->period_index];
+		t->mode = M_SAMPLED;
+		t->countdown = sampler_draw(t, t->period);
 		store_relaxed(&g.exact, false);
 	} else {
 		t->mode = M_FULL;
 		t->countdown = COUNTDOWN_FULL;
-		filter_all();
+		filter_all(); /* for good: what is recorded from here on has no byte in the filter */
 	}
 	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
 	          (uint64_t)t->now << 32;
-	store_relaxed(&g.hdr->mode, t->mode == M_SAMPLED ? LEDGER_SAMPLED : LEDGER_FULL);
+	if (t->mode != M_OFF)
+		store_relaxed(&g.hdr->mode, t->mode == M_SAMPLED ? LEDGER_SAMPLED : LEDGER_FULL);
+	if (t->index && t->index != LEDGER_THREAD_OTHER)
+		store_relaxed(&g.threads[t->index].control, generation);
+	store_release(&c->taken, generation);
 }
 
 uint32_t thread_tick(struct thread *t)
@@ -362,8 +397,6 @@ uint32_t thread_tick(struct thread *t)
 	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
 	          (uint64_t)now << 32;
 	totals_tick(t, ns);
-	if (UNLIKELY(load_relaxed(&g.hdr->control.generation) != t->control_seen && t->control_seen))
-		thread_settings(t);
 	return now;
 }
 

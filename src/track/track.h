@@ -82,9 +82,9 @@ enum thread_state {
 enum thread_mode { M_FULL = 0, M_SAMPLED = 1, M_OFF = 2 };
 
 #define MAX_FRAMES LEDGER_MAX_DEPTH
-#define COUNTDOWN_FULL (INT64_MIN / 2)    /* never reaches zero: every event is recorded */
-#define COUNTDOWN_OFF ((int64_t)64 << 20) /* inactive: look at the control word that often */
-#define READY_SHIFT 6                     /* counters become usable in chunks of 64 sites */
+#define COUNTDOWN_FULL (INT64_MIN / 2) /* never reaches zero: every event is recorded */
+#define COUNTDOWN_OFF (INT64_MAX / 2)  /* inactive: never is */
+#define READY_SHIFT 6                  /* counters become usable in chunks of 64 sites */
 
 #define PREDICT_BITS 12
 
@@ -101,6 +101,7 @@ struct thread {
 	uint32_t now;                 /* ticks, at the last look */
 	uint32_t now_left, now_batch; /* events until the next look at the clock */
 	uint32_t index;               /* in THREADS */
+	uint32_t control_seen;        /* *control_word when the settings were made */
 	uint64_t head; /* of a heap block recorded now: valid, period, thread, birth (wire/ledger.h) */
 	struct ledger_counters *counters; /* this thread's shard */
 	struct ledger_tail *tails;        /* and theirs */
@@ -111,7 +112,6 @@ struct thread {
 	uint64_t own_lo, own_hi;     /* the stack the thread was born with */
 	uint64_t rng;                /* sampler */
 	uint64_t unwinds_fast, unwinds_slow;
-	uint32_t control_seen; /* g.control->generation */
 	uint32_t period_index;
 	uint64_t period;
 	int32_t shard; /* -1: shares the last one, with atomics */
@@ -191,6 +191,16 @@ struct tracker {
 
 extern struct tracker g __attribute__((visibility("hidden")));
 
+/* The ledger's control.generation; as long as there is none, a word that never changes. */
+extern const uint32_t *control_word __attribute__((visibility("hidden")));
+extern const uint32_t control_none __attribute__((visibility("hidden")));
+
+/* Somebody changed what is to be recorded since this thread looked. */
+ALWAYS_INLINE bool settings_stale(const struct thread *t)
+{
+	return UNLIKELY(load_relaxed(control_word) != t->control_seen);
+}
+
 ALWAYS_INLINE void loss(enum ledger_loss what)
 {
 	if (g.hdr)
@@ -261,7 +271,11 @@ bool growing_need(struct growing *gr, uint64_t bytes); /* [0, bytes) has storage
 
 bool thread_begin(void); /* makes t_self usable; false: pass through */
 void thread_key_init(void);
-void thread_settings(struct thread *t); /* mode, period and countdown from the control word */
+/*
+ * Mode, period and countdown from the control word.  Never in the middle of an event: a block is weighed by the
+ * settings under which it was chosen.
+ */
+void thread_settings(struct thread *t);
 uint32_t thread_tick(struct thread *t); /* cold part of thread_now() */
 bool counters_ready(struct thread *t, uint32_t site);
 ALWAYS_INLINE bool counters_usable(struct thread *t, uint32_t site)

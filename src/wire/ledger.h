@@ -109,13 +109,16 @@ enum ledger_loss {
 #define LEDGER_MAX_DEPTH 512u
 #define LEDGER_MAX_PERIODS 64u /* index 0: every block, weight 1 */
 
-/* Set by readers through a writable mapping of the header page; honoured at the next slow event. */
+/*
+ * Set by readers (`seep ctl`: capture/control.h); each thread honours it at its next allocation, and says so in
+ * `taken` and in its entry of THREADS.
+ */
 struct ledger_control {
 	uint32_t active;     /* 1: record new blocks; frees are always recorded */
 	uint32_t mode;       /* enum ledger_mode wanted */
 	uint64_t period;     /* bytes; wanted when mode is LEDGER_SAMPLED */
 	uint32_t generation; /* bumped last by whoever changes the above */
-	uint32_t pad;
+	uint32_t taken;      /* the generation that a thread took up last; 0 in earlier builds */
 };
 
 struct ledger_header {
@@ -190,7 +193,9 @@ struct ledger_thread {
 	uint32_t flags;      /* 1: ended */
 	uint32_t born, died; /* ticks */
 	char name[16];       /* at the last look, NUL-terminated */
-	uint64_t pad[4];
+	uint32_t control;    /* control.generation it goes by; 0 in earlier builds */
+	uint32_t pad32;
+	uint64_t pad[3];
 };
 #define LEDGER_MAX_THREADS 16384u
 #define LEDGER_THREAD_OTHER (LEDGER_MAX_THREADS - 1)

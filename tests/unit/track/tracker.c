@@ -90,6 +90,7 @@ void tracker_down(void)
 
 	t_self = &thread_cold;
 	g.ready = false;
+	control_word = &control_none;
 	sys_munmap(g.ledger, g.ledger_size);
 	g.ledger = NULL;
 	g.hdr = NULL;

@@ -78,6 +78,7 @@ SEEP_FUNCTION_(void, disable, (void))
 SEEP_FUNCTION_(void, enable, (void))
 SEEP_FUNCTION_(void, register_root, (const void *, size_t))
 SEEP_FUNCTION_(void, unregister_root, (const void *, size_t))
+SEEP_FUNCTION_(int, snapshot, (const char *))
 SEEP_FUNCTION_(long, check, (struct seep_check_result *))
 SEEP_FUNCTION_(long, check_begin, (const char *))
 SEEP_FUNCTION_(long, check_end, (const char *, struct seep_check_result *))
@@ -162,6 +163,16 @@ static inline int seep_check_begin(const char *name)
 static inline long seep_check_end(const char *name, struct seep_check_result *ret_result)
 {
 	return seep_check_end_get() ? seep_check_end_get()(name, ret_result) : -1;
+}
+
+/*
+ * A snapshot of this moment, which the seep that watches (`seep run`, or `seep snap` with triggers) writes into its
+ * series; `name` (NULL: none; cut at 111 bytes) becomes its reason.  The calling thread waits until it is written, 30 seconds at
+ * most.  0: it is; -1: nobody took one.
+ */
+static inline int seep_snapshot(const char *name)
+{
+	return seep_snapshot_get() ? seep_snapshot_get()(name) : -1;
 }
 
 static inline void seep_scope_end_(const int *unused)

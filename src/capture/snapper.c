@@ -308,6 +308,16 @@ static struct seep_error *take(struct snapper *s, const char *ledger, struct wat
 	return err ? seep_error_wrap(err, "no snapshot (%s)", reason) : NULL;
 }
 
+/* Of a process whose ledger was not seen yet, or where there is nothing to watch for. */
+static struct seep_error *take_unwatched(struct snapper *s, pid_t pid, const char *reason,
+                                         char **ret_path)
+{
+	_cleanup_free_ char *path = NULL;
+	struct seep_error *err = ledger_find(pid, s->ledger_dir, &path);
+
+	return err ? err : take(s, path, NULL, reason, ret_path);
+}
+
 struct seep_error *snapper_take(struct snapper *s, pid_t pid, const char *reason, char **ret_path)
 {
 	struct seep_error *err = NULL;
@@ -330,8 +340,8 @@ struct seep_error *snapper_take(struct snapper *s, pid_t pid, const char *reason
 		any = true;
 	}
 	if (!any && !err)
-		err = pid ? seep_error_new(0, "process %d has no ledger", (int)pid)
-		          : seep_error_new(0, "no tracked process runs");
+		err = pid && s->ledger_dir ? take_unwatched(s, pid, reason, ret_path)
+		                           : seep_error_new(0, "no tracked process runs");
 	return err;
 }
 
@@ -475,7 +485,7 @@ struct seep_error *snapper_new(const struct snapper_options *o, struct snapper *
 	s->dir = copy(o->dir);
 	if ((o->ledger_dir && !s->ledger_dir) || (o->ledger && !s->ledger) || !s->dir)
 		err = &seep_error_nomem;
-	if (!err)
+	if (!err && trigger_options_any(&o->triggers))
 		err = begin_watching(s);
 	if (err) {
 		snapper_free(s);

@@ -29,7 +29,7 @@ struct snapper;
 struct snapper_options {
 	const char *ledger_dir; /* all ledgers in it, now and later */
 	const char *ledger;     /* or this one */
-	struct trigger_options triggers;
+	struct trigger_options triggers; /* none: nothing is watched, but snapper_take() works */
 	struct series_limits limits;
 	const char *dir; /* of the series; made at the first snapshot */
 	bool blocks;     /* keep live blocks */
@@ -54,7 +54,7 @@ int snapper_fd(const struct snapper *
 uint64_t snapper_step(struct snapper *s);
 
 /*
- * A snapshot now: of the process of that number, or with pid 0 of all watched that run.  `reason` is for
+ * A snapshot now: of the process of that number, watched or not, or with pid 0 of all watched that run.  `reason` is for
  * people and, shortened, for the file's name.  *ret_path (may be NULL) names the last one written.
  */
 struct seep_error *snapper_take(struct snapper *s, pid_t pid, const char *reason, char **ret_path);

@@ -187,6 +187,8 @@ static int run(const struct run_options *o, struct run_check *check, struct snap
 		return cli_fail("run", err);
 	err = run_check_listen(check, dir);
 	if (!err)
+		err = snap_cli_listen(snaps, dir, 0);
+	if (!err)
 		err = run_watch_init(&watch);
 	if (!err) {
 		launch.ledger_dir = dir;
@@ -196,6 +198,7 @@ static int run(const struct run_options *o, struct run_check *check, struct snap
 	}
 	if (err) {
 		run_check_release(check);
+		snap_cli_release(snaps);
 		rmdir(dir);
 		run_watch_release(&watch);
 		cli_fail("run", err);
@@ -204,12 +207,10 @@ static int run(const struct run_options *o, struct run_check *check, struct snap
 	watch.dir = dir;
 	watch.rss = rss_log_new(dir);
 	watch.progress = o->progress && !o->quiet && status_line_possible();
-	if (snap_cli_any(snaps)) {
-		/* The target runs: it shall not suffer from what cannot be watched. */
-		err = snap_cli_start(snaps, dir, NULL, watch.pid, argv[0]);
-		if (err)
-			cli_fail("run", err);
-	}
+	/* The target runs: it shall not suffer from what cannot be watched. */
+	err = snap_cli_start(snaps, dir, NULL, watch.pid, argv[0]);
+	if (err)
+		cli_fail("run", err);
 	err = run_watch_wait(&watch, &end);
 	snap_cli_finish(snaps);
 	say_snaps(o, snaps);

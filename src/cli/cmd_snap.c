@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * seep snap: a snapshot of a tracked process.  The process is not touched, not even
- * looked at: its ledger is copied.
+ * seep snap: a snapshot of a tracked process, or with triggers a series of them.  The process
+ * is not touched, not even looked at: its ledger is copied.
  */
 #include "capture/capture.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/snap_cli.h"
 #include "cli/snapshot_name.h"
 
 #include "base/buf.h"
@@ -47,10 +48,44 @@ static int tell(const struct snap_options *o, const struct profile *p, const cha
 	return CLI_OK;
 }
 
+/* One, now. */
+static int snap_once(const struct snap_options *o, const char *path)
+{
+	struct read_options read = { .blocks = o->blocks };
+	_cleanup_profile_ struct profile *p = NULL;
+	_cleanup_free_ char *name = NULL;
+	struct seep_error *err = profile_open(path, &read, &p);
+
+	if (!err && o->symbols)
+		err = cli_symbolize("snap", p);
+	if (!err) {
+		name = snapshot_name(o->out, p);
+		err = name ? snapshot_write(p, name) : &seep_error_nomem;
+	}
+	return err ? cli_fail("snap", err) : tell(o, p, name);
+}
+
+/* Many, as the triggers say. */
+static int snap_many(const struct snap_options *o, struct snap_cli *snaps, const char *path)
+{
+	struct seep_error *err = snap_cli_resolve(snaps);
+
+	if (!err && o->out)
+		err = seep_error_hint(seep_error_new(0, "-o is for a single snapshot"),
+		                      "A series goes into the directory that --snaps names.");
+	snaps->symbols = o->symbols;
+	snaps->blocks = o->blocks;
+	if (!err)
+		err = snap_watch(snaps, path, o->json);
+	return err ? cli_fail("snap", err) : CLI_OK;
+}
+
 int cmd_snap(int argc, char **argv)
 {
 	struct snap_options o = { 0 };
-	const struct cli_option opts[] = {
+	struct snap_cli snaps;
+	struct cli_option opts[SNAP_CLI_ROWS + 8];
+	const struct cli_option own[] = {
 		{ CLI_STRING, 'o', "output", &o.out, "FILE|DIR",
 		  "where it goes (default: ./seep.PID.NAME.seep)", false, NULL },
 		{ CLI_FLAG, 0, "symbols", &o.symbols, NULL,
@@ -61,12 +96,15 @@ int cmd_snap(int argc, char **argv)
 		{ CLI_FLAG, 0, "json", &o.json, NULL, "say what was done as JSON", false, NULL },
 		{ .type = CLI_END },
 	};
-	int n = cli_parse(opts, argc, argv, false);
-	_cleanup_free_ char *path = NULL, *name = NULL;
-	_cleanup_profile_ struct profile *p = NULL;
-	struct read_options read = { 0 };
+	_cleanup_free_ char *path = NULL;
 	struct seep_error *err;
+	size_t rows;
+	int n, status;
 
+	snap_cli_init(&snaps, "snap");
+	rows = snap_cli_options(&snaps, opts);
+	memcpy(opts + rows, own, sizeof(own));
+	n = cli_parse(opts, argc, argv, false);
 	if (n < 0)
 		return n == -2 ? CLI_OK : CLI_FAILED;
 	if (n != 1) {
@@ -75,15 +113,10 @@ int cmd_snap(int argc, char **argv)
 		        n ? "one process at a time" : "which process?");
 		return CLI_FAILED;
 	}
-	read.blocks = o.blocks;
 	err = profile_locate(argv[1], o.dir, &path);
-	if (!err)
-		err = profile_open(path, &read, &p);
-	if (!err && o.symbols)
-		err = cli_symbolize("snap", p);
-	if (!err) {
-		name = snapshot_name(o.out, p);
-		err = name ? snapshot_write(p, name) : &seep_error_nomem;
-	}
-	return err ? cli_fail("snap", err) : tell(&o, p, name);
+	if (err)
+		return cli_fail("snap", err);
+	status = snap_cli_given(&snaps) ? snap_many(&o, &snaps, path) : snap_once(&o, path);
+	snap_cli_release(&snaps);
+	return status;
 }

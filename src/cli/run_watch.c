@@ -251,6 +251,7 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 		struct pollfd pfds[] = { { .fd = w->signals, .events = POLLIN },
 			                 { .fd = w->check->fd, .events = POLLIN },
 			                 { .fd = snap_cli_fd(w->snaps), .events = POLLIN },
+			                 { .fd = w->snaps->listening, .events = POLLIN },
 			                 { .fd = rss_log_fd(w->rss), .events = POLLIN } };
 		int wait = sooner(snap_cli_step(w->snaps), until_progress(w, &progress));
 		int r = poll(pfds, ARRAY_SIZE(pfds), wait);
@@ -266,6 +267,8 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 			run_check_serve(w->check, w->pid);
 		}
 		if (r > 0 && pfds[3].revents)
+			snap_cli_serve(w->snaps);
+		if (r > 0 && pfds[4].revents)
 			rss_log_serve(w->rss);
 		/* not only when poll() had nothing else: a busy log would starve it */
 		if (!until_progress(w, &progress)) {

@@ -25,7 +25,9 @@
 
 void snap_cli_init(struct snap_cli *c, const char *command)
 {
-	*c = (struct snap_cli){ .command = command, .most = DEFAULT_MOST, .space = DEFAULT_SPACE };
+	*c = (struct snap_cli){
+		.command = command, .most = DEFAULT_MOST, .space = DEFAULT_SPACE, .listening = -1
+	};
 }
 
 size_t snap_cli_options(struct snap_cli *c, struct cli_option *rows)
@@ -63,9 +65,10 @@ size_t snap_cli_options(struct snap_cli *c, struct cli_option *rows)
 	return ARRAY_SIZE(own);
 }
 
-bool snap_cli_any(const struct snap_cli *c)
+bool snap_cli_given(const struct snap_cli *c)
 {
-	return trigger_options_any(&c->triggers);
+	return trigger_options_any(&c->triggers) || c->high_given || c->cgroup_given || c->growth ||
+	       c->growth_rss || c->signal || c->dir;
 }
 
 /* ---- understanding --------------------------------------------------------------------- */
@@ -293,11 +296,13 @@ void snap_cli_take(struct snap_cli *c, const char *reason)
 
 void snap_cli_finish(struct snap_cli *c)
 {
+	snap_cli_deafen(c);
 	if (c->snapper)
 		snapper_finish(c->snapper);
 }
 
 void snap_cli_release(struct snap_cli *c)
 {
+	snap_cli_deafen(c);
 	snapper_free(TAKE(c->snapper));
 }

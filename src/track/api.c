@@ -7,6 +7,7 @@
  * The ones that check are entered through a few instructions that save the caller's registers (arch_*.h).
  */
 #include "track/check.h"
+#include "track/snap.h"
 
 #define IMPL __attribute__((used, visibility("hidden")))
 
@@ -69,6 +70,11 @@ EXPORT void seep_v1_disable(void)
 EXPORT void seep_v1_enable(void)
 {
 	scope_enable();
+}
+
+EXPORT int seep_v1_snapshot(const char *name)
+{
+	return working() ? snap_ask(name) : -1;
 }
 
 /* Blocks leaked, or -1: nobody checked. */

@@ -47,7 +47,7 @@ bool check_possible(void)
 
 /* ---- the conversation ----------------------------------------------------------------------- */
 
-static bool send_all(int fd, const void *buf, size_t n)
+bool seep_send(int fd, const void *buf, size_t n)
 {
 	const char *p = buf;
 
@@ -64,7 +64,7 @@ static bool send_all(int fd, const void *buf, size_t n)
 	return true;
 }
 
-static bool receive_all(int fd, void *buf, size_t n)
+bool seep_receive(int fd, void *buf, size_t n)
 {
 	char *p = buf;
 
@@ -90,7 +90,7 @@ static char *put(char *p, char *end, const char *s)
 }
 
 /* The socket's address; a directory with a long path is reached through a descriptor. */
-static bool address_of(struct sockaddr_un *sa, int *ret_dir)
+static bool address_of(struct sockaddr_un *sa, const char *name, int *ret_dir)
 {
 	char *p = sa->sun_path, *end = p + sizeof(sa->sun_path);
 	char digits[12];
@@ -99,8 +99,8 @@ static bool address_of(struct sockaddr_un *sa, int *ret_dir)
 
 	*ret_dir = -1;
 	sa->sun_family = AF_UNIX;
-	if (strlen(opt.dir) + sizeof("/" CHECK_SOCKET) <= sizeof(sa->sun_path)) {
-		put(put(p, end, opt.dir), end, "/" CHECK_SOCKET);
+	if (strlen(opt.dir) + 1 + strlen(name) < sizeof(sa->sun_path)) {
+		put(put(put(p, end, opt.dir), end, "/"), end, name);
 		return true;
 	}
 	fd = sys_open(opt.dir, O_PATH | O_DIRECTORY, 0);
@@ -113,11 +113,11 @@ static bool address_of(struct sockaddr_un *sa, int *ret_dir)
 	while (fd /= 10);
 	while (n)
 		*p++ = digits[--n];
-	put(p, end, "/" CHECK_SOCKET);
+	put(put(p, end, "/"), end, name);
 	return true;
 }
 
-static int connect_to_seep(void)
+int seep_connect(const char *name)
 {
 	struct { /* struct timeval as the system call has it */
 		int64_t sec, usec;
@@ -127,7 +127,7 @@ static int connect_to_seep(void)
 	int dir;
 
 	memset(&sa, 0, sizeof(sa));
-	if (!address_of(&sa, &dir))
+	if (!address_of(&sa, name, &dir))
 		return -1;
 	fd = sys6(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, 0, 0, 0);
 	if (!sys_failed(fd)) {
@@ -160,7 +160,7 @@ static bool answer_string(int fd, uint64_t address)
 		text = ((const char *(*)(void))address)();
 	while (text && head.length < CHECK_STRING_MAX && text[head.length])
 		head.length++;
-	return send_all(fd, &head, sizeof(head)) && send_all(fd, text, head.length);
+	return seep_send(fd, &head, sizeof(head)) && seep_send(fd, text, head.length);
 }
 
 /*
@@ -182,9 +182,9 @@ static void allow_seep(int fd)
 
 static bool converse(int fd, const struct check_request *q, struct check_reply *reply)
 {
-	if (!send_all(fd, q, sizeof(*q)))
+	if (!seep_send(fd, q, sizeof(*q)))
 		return false;
-	for (unsigned int strings = 0; receive_all(fd, reply, sizeof(*reply)); strings++) {
+	for (unsigned int strings = 0; seep_receive(fd, reply, sizeof(*reply)); strings++) {
 		if (reply->magic != CHECK_MAGIC)
 			return false;
 		if (reply->kind != CHECK_REPLY_STRING)
@@ -196,7 +196,7 @@ static bool converse(int fd, const struct check_request *q, struct check_reply *
 }
 
 /* What a reader finds in the ledger should be up to now. */
-static void bring_up_to_date(void)
+void check_bring_up_to_date(void)
 {
 	struct thread *t = t_self;
 
@@ -239,8 +239,8 @@ bool check_ask(enum check_request_kind kind, const struct arch_entry *entry, int
 		put(q.name, q.name + sizeof(q.name), name);
 	if (turned_off())
 		return false;
-	bring_up_to_date();
-	fd = connect_to_seep();
+	check_bring_up_to_date();
+	fd = seep_connect(CHECK_SOCKET);
 	if (fd < 0) {
 		loss(LOSS_UNCHECKED);
 		return false;
@@ -404,7 +404,7 @@ __attribute__((used)) void check_handlers_done(void *unused, long status,
 		from = &main_entry;
 	}
 	ask_at(CHECK_AT_END, CHECK_REQ_END, &asked_end, from, (int)status);
-	bring_up_to_date();
+	check_bring_up_to_date();
 	ledger_finish();
 }
 

@@ -15,6 +15,12 @@
 bool check_ask(enum check_request_kind kind, const struct arch_entry *entry, int status,
                const char *name, struct check_reply *ret_reply);
 
+/* The socket of that name in the ledger directory; -1: there is none.  Close it with sys_close(). */
+int seep_connect(const char *name);
+bool seep_send(int fd, const void *buf, size_t n);
+bool seep_receive(int fd, void *buf, size_t n);
+void check_bring_up_to_date(void); /* what a reader finds in the ledger should be up to now */
+
 /*
  * Whether this process may ask: checks are wanted, the tracker works, and the process has a ledger of
  * its own, which a forked child is given here.  A child of vfork, which runs on its parent's memory, may not.

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "track/check.h"
+#include "track/snap.h"
 
 struct tracker g;
 
@@ -153,6 +154,7 @@ void tracker_forked(void)
 				g.ready = true;
 				filter_init();
 				allocator_note();
+				snap_forked();
 				store_release(&g.hdr->state, (uint32_t)LEDGER_LIVE);
 			} else {
 				give_up();
@@ -171,6 +173,7 @@ static void __attribute__((constructor(101))) library_loaded(void)
 	if (t_self == &thread_cold)
 		thread_begin();
 	check_at_start();
+	snap_at_start();
 }
 
 static void __attribute__((destructor(101))) library_unloaded(void)

@@ -92,6 +92,10 @@ void options_parse(const char *text)
 				opt.seed = number(eq + 1, vlen);
 			} else if (key_is(p, klen, "check")) {
 				opt.check = check_moments(eq + 1, vlen);
+			} else if (key_is(p, klen, "signal")) {
+				uint64_t n = number(eq + 1, vlen);
+
+				opt.signal = n <= 64 ? (int)n : 0;
 			} else if (key_is(p, klen, "minimal")) {
 				opt.minimal = number(eq + 1, vlen) != 0;
 			} else if (key_is(p, klen, "verbose")) {

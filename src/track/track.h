@@ -244,6 +244,7 @@ struct options {
 	unsigned int check; /* CHECK_AT_*: when to ask for a leak check; 0: never */
 	uint64_t period, seed;
 	int only;
+	int signal; /* that asks for a snapshot; 0: none */
 };
 #define CHECK_AT_EXIT 1u  /* exit() was entered, or main returned */
 #define CHECK_AT_END 2u   /* after the last destructor */

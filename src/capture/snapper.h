@@ -27,8 +27,8 @@ struct seep_error;
 struct snapper;
 
 struct snapper_options {
-	const char *ledger_dir; /* all ledgers in it, now and later */
-	const char *ledger;     /* or this one */
+	const char *ledger_dir;          /* all ledgers in it, now and later */
+	const char *ledger;              /* or this one */
 	struct trigger_options triggers; /* none: nothing is watched, but snapper_take() works */
 	struct series_limits limits;
 	const char *dir; /* of the series; made at the first snapshot */

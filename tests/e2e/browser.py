@@ -100,6 +100,12 @@ class Browser:
     def open(self, path, fragment=''):
         self.call('Page.navigate', url='file://' + path + fragment)
 
+    def choose(self, selector, path):
+        """A file, in an input element."""
+        root = self.call('DOM.getDocument')['root']['nodeId']
+        node = self.call('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
+        self.call('DOM.setFileInputFiles', nodeId=node, files=[path])
+
     def run(self, expression):
         """The value of a JavaScript expression in the page; a promise is waited for."""
         result = self.call('Runtime.evaluate', expression=expression, returnByValue=True, awaitPromise=True)

@@ -204,8 +204,7 @@ static struct groups take_groups(struct groups *g)
 	return t;
 }
 
-struct seep_error *groups_make(const struct view *v, enum group_by by, struct measure measure,
-                               struct groups *ret_groups)
+struct seep_error *groups_collect(const struct view *v, enum group_by by, struct groups *ret_groups)
 {
 	_cleanup_groups_ struct groups sites = { .sum = sum_none };
 	_cleanup_groups_ struct groups g = { .sum = sum_none };
@@ -226,9 +225,18 @@ struct seep_error *groups_make(const struct view *v, enum group_by by, struct me
 	if (by != GROUP_FUNCTION && by != GROUP_MODULE)
 		for (size_t i = 0; i < g.n; i++)
 			g.items[i].total = g.items[i].self;
-	groups_sort(v, by, measure, ORDER_TOTAL, &g);
 	*ret_groups = take_groups(&g);
 	return NULL;
+}
+
+struct seep_error *groups_make(const struct view *v, enum group_by by, struct measure measure,
+                               struct groups *ret_groups)
+{
+	struct seep_error *err = groups_collect(v, by, ret_groups);
+
+	if (!err)
+		groups_sort(v, by, measure, ORDER_TOTAL, ret_groups);
+	return err;
 }
 
 void groups_release(struct groups *g)

@@ -62,6 +62,8 @@ enum group_order { ORDER_VALUE, ORDER_TOTAL, ORDER_BLOCKS, ORDER_AVERAGE, ORDER_
  */
 struct seep_error *groups_make(const struct view *v, enum group_by by, struct measure measure,
                                struct groups *ret_groups);
+/* The same in no order, for who has one of its own. */
+struct seep_error *groups_collect(const struct view *v, enum group_by by, struct groups *ret_groups);
 void groups_sort(const struct view *v, enum group_by by, struct measure measure,
                  enum group_order order, struct groups *g);
 void groups_release(struct groups *g);

@@ -156,7 +156,9 @@ static uint64_t place_hash(const struct prof_frame *f)
 	return hash_mix(f->pc, f->module);
 }
 
-/* The symbols of old frames become p's.  Whether p has the same code, frame by frame. */
+/*
+ * The symbols of old frames become p's, which has none of its own.  Whether p has the same code, frame by frame.
+ */
 static bool carry_symbols(struct top *t, struct profile *p)
 {
 	struct profile *old = t->profile;
@@ -172,13 +174,13 @@ static bool carry_symbols(struct top *t, struct profile *p)
 	for (size_t i = 1; i < n; i++) {
 		const struct prof_frame *was = &old->frames[i];
 		struct prof_frame *f = &p->frames[i];
+		bool alike = f->pc == was->pc && f->module == was->module;
 
-		if (f->pc == was->pc && f->module == was->module)
-			f->symbol = was->symbol;
-		else
-			same = false;
-		same &= f->parent == was->parent;
+		f->symbol = alike ? was->symbol : 0;
+		same &= alike && f->parent == was->parent;
 	}
+	for (size_t i = n; i < p->nframes; i++)
+		p->frames[i].symbol = 0;
 	/* The view of the old one is not looked at until it has been given p. */
 	return same;
 }

@@ -2,7 +2,7 @@
 /*
  * Rows: values and movements by site, function, module, thread or kind.
  *
- * Values come from groups_make(), as in a report.  Movements are added here, to the same groups: first for
+ * Values come from groups_collect(), as in a report.  Movements are added here, to the same groups: first for
  * every shown stack, then for the functions or modules on it, once each, like the values.
  */
 #include "analysis/top.h"
@@ -111,9 +111,8 @@ static struct top_row row_of(const struct group *g)
 
 static struct seep_error *rows_of(const struct top *t, enum group_by by, struct top_rows *ret_rows)
 {
-	const struct measure inuse = { MEASURE_INUSE, false };
 	_cleanup_groups_ struct groups g = { 0 };
-	struct seep_error *err = groups_make(t->view, by, inuse, &g);
+	struct seep_error *err = groups_collect(t->view, by, &g);
 	struct top_rows rows = { .by = by };
 
 	if (err)
@@ -254,18 +253,23 @@ static int move_threads(const struct top *t, struct top_rows *rows)
 	return 0;
 }
 
-static bool at_rest(const struct top_row *r)
+static bool at_rest(const struct top *t, const struct top_row *r)
 {
-	return !r->inuse.bytes && !r->inuse.blocks && !r->delta && !r->base && !r->base_blocks &&
-	       fabs(r->growth) < 1 && r->rate < 1;
+	const struct top_options *o = &t->options;
+
+	if (r->inuse.bytes || r->inuse.blocks)
+		return false;
+	if (o->min_age || o->min_size || o->max_size)
+		return true; /* asked for are blocks of some kind, and it has none */
+	return !r->delta && !r->base && !r->base_blocks && fabs(r->growth) < 1 && r->rate < 1;
 }
 
-static void drop_resting(struct top_rows *rows)
+static void drop_resting(const struct top *t, struct top_rows *rows)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < rows->n; i++)
-		if (!at_rest(&rows->items[i]))
+		if (!at_rest(t, &rows->items[i]))
 			rows->items[n++] = rows->items[i];
 	rows->n = n;
 }
@@ -299,7 +303,7 @@ struct seep_error *top_rows_make(const struct top *t, enum group_by by, struct t
 	if ((by == GROUP_THREAD && move_threads(t, &rows) < 0) ||
 	    ((by == GROUP_FUNCTION || by == GROUP_MODULE) && move_code(t, &sites, &rows) < 0))
 		return &seep_error_nomem;
-	drop_resting(&rows);
+	drop_resting(t, &rows);
 	*ret_rows = rows;
 	memset(&rows, 0, sizeof(rows));
 	return NULL;
@@ -369,7 +373,7 @@ static int only_thread(const struct top *t, uint32_t thread, struct top_rows *ro
 		prof_value_add(&rows->items[at].inuse, &c->inuse);
 		rows->items[at].samples += prof_effective_samples(&c->inuse);
 	}
-	drop_resting(rows);
+	drop_resting(t, rows);
 	return 0;
 }
 
@@ -393,7 +397,7 @@ struct seep_error *top_rows_within(const struct top *t, enum group_by by, const 
 		          : by == GROUP_KIND ? r->kind == row->kind
 		                             : passes(t, by, r->id, code_slot(t, by, row->id));
 
-		if (in && !at_rest(r))
+		if (in && !at_rest(t, r))
 			rows.items[n++] = *r;
 	}
 	rows.n = n;

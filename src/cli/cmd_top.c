@@ -3,6 +3,7 @@
  * seep top: what tracked processes hold, and what of it grows, right now.  A screen where there is a terminal
  * (top_screen.c), plain text or JSON otherwise (top_plain.c).
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +164,9 @@ int cmd_top(int argc, char **argv)
 	struct seep_error *err;
 	int n, status;
 
+	/* Every reading asks for the same large arrays: kept, they need not be faulted in again each time. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	memcpy(options, own, sizeof(own));
 	symbol_cli_init(&c.symbols);
 	rows += symbol_cli_options(&c.symbols, options + rows);

@@ -20,6 +20,7 @@
  * is recorded as ever.
  */
 #include "track/check.h"
+#include "track/dropin.h"
 
 #include <errno.h>
 #include <string.h>
@@ -405,6 +406,7 @@ __attribute__((used)) void check_handlers_done(void *unused, long status,
 	}
 	ask_at(CHECK_AT_END, CHECK_REQ_END, &asked_end, from, (int)status);
 	check_bring_up_to_date();
+	dropin_end();
 	ledger_finish();
 }
 

@@ -15,6 +15,8 @@
 
 #include <time.h>
 
+#include "track/dropin.h"
+
 /* ---- the rare halves of event.h ----------------------------------------------------- */
 
 void event_add_shared(uint64_t *count, uint64_t *bytes, struct weighted w)
@@ -81,8 +83,11 @@ uint32_t event_sampled(struct thread *t, uint64_t addr, uint64_t size, const str
 void event_site_alloc(struct thread *t, uint64_t addr, uint64_t size, unsigned int kind,
                       uint32_t site)
 {
+	/* The caller may hold a lock. */
+	t->quiet = true;
 	thread_now(t);
 	record_alloc(t, addr, size, (t->head & ~HEAD_PERIOD) | kind << 1, site, false);
+	t->quiet = false;
 }
 
 uint32_t site_here(struct thread *t, const struct origin *o, unsigned int kind)
@@ -103,7 +108,12 @@ uint32_t event_region(struct thread *t, uint64_t addr, uint64_t size, unsigned i
 
 bool event_free_region(struct thread *t, uint64_t addr, unsigned int kind)
 {
-	return event_free(t, addr, kind);
+	bool known;
+
+	t->quiet = true;
+	known = event_free(t, addr, kind);
+	t->quiet = false;
+	return known;
 }
 
 void event_untake(struct thread *t, uint64_t addr, const struct ledger_block *b)
@@ -247,7 +257,8 @@ static COLD void point_add(uint64_t ns)
 	p->alloc_bytes = bytes;
 	p->alloc_count = count >> LEDGER_COUNT_SHIFT;
 	store_release(&h->npoints, h->npoints + 1);
-	store_relaxed(&g.next_point_ns, ns + h->point_interval_ns);
+	store_relaxed(&g.point_due_ns, ns + h->point_interval_ns);
+	store_relaxed(&g.next_point_ns, g.watch ? 0 : ns + h->point_interval_ns);
 }
 
 void totals_unwinds(struct thread *t)
@@ -263,6 +274,11 @@ void totals_tick(struct thread *t, uint64_t ns)
 		totals_flush(t);
 	if (LIKELY(ns < load_relaxed(&g.next_point_ns)))
 		return;
+	if (load_relaxed(&g.watch)) {
+		dropin_look(t, ns);
+		if (ns < load_relaxed(&g.point_due_ns))
+			return;
+	}
 	totals_unwinds(t);
 	if (__atomic_exchange_n(&totals_lock.word, 1, __ATOMIC_ACQUIRE))
 		return;
@@ -275,5 +291,5 @@ void totals_forked(void)
 	totals_lock.word = 0;
 	copy_not_before = 0;
 	g.inuse = 0;
-	g.next_point_ns = 0;
+	g.next_point_ns = g.point_due_ns = 0;
 }

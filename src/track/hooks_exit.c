@@ -9,6 +9,7 @@
  * called from here, instead of jumped to, only when its return matters.
  */
 #include "track/check.h"
+#include "track/dropin.h"
 
 #define IMPL __attribute__((used, visibility("hidden")))
 
@@ -39,6 +40,7 @@ IMPL void *hook_underscore_exit(int status, long unused, const struct arch_entry
 	if (!tracker_resolved())
 		tracker_begin();
 	check_underscore_exit_entered(status, entry);
+	dropin_gone();
 	return onward(real._exit);
 }
 
@@ -48,6 +50,7 @@ IMPL void *hook_quick_exit(int status, long unused, const struct arch_entry *ent
 	if (!tracker_resolved())
 		tracker_begin();
 	check_quick_exit_entered(status, entry);
+	dropin_gone();
 	return onward(real.quick_exit);
 }
 

@@ -9,10 +9,10 @@
  * A forked child gets a ledger of its own at its first event; its parent's stays the parent's.  exec
  * starts from nothing with the environment's options.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "track/check.h"
+#include "track/dropin.h"
 #include "track/snap.h"
 
 struct tracker g;
@@ -26,50 +26,15 @@ bool tracker_resolved(void)
 	return load_acquire(&resolved);
 }
 
-/*
- * The value of SEEP_OPTIONS.  At the loader's first allocation the C library does not know its
- * environment yet, so the kernel's copy is read first.
- */
-static bool read_options(void)
+static void read_options(void)
 {
-	static const char name[] = "SEEP_OPTIONS=";
-	static char value[1024];
-	size_t matched = 0, len = 0;
-	bool at_start = true, in_value = false, done = false;
-	char buf[512];
-	long fd = sys_open("/proc/self/environ", O_RDONLY, 0), n;
+	static char value[4096];
+	struct variable options = { "SEEP_OPTIONS", value, sizeof(value), false };
 
-	if (sys_failed(fd)) {
-		const char *v = getenv("SEEP_OPTIONS");
-
-		if (v)
-			options_parse(v);
-		return v != NULL;
-	}
-	while (!done && (n = sys_read((int)fd, buf, sizeof(buf))) > 0) {
-		for (long i = 0; i < n && !done; i++) {
-			char c = buf[i];
-
-			if (in_value) {
-				if (!c)
-					done = true;
-				else if (len < sizeof(value) - 1)
-					value[len++] = c;
-			} else if (!c) {
-				at_start = true;
-				matched = 0;
-			} else if (at_start && c == name[matched]) {
-				in_value = ++matched == sizeof(name) - 1;
-			} else {
-				at_start = false;
-			}
-		}
-	}
-	sys_close((int)fd);
-	value[len] = '\0';
-	if (in_value)
+	environ_read(&options, 1);
+	if (options.set)
 		options_parse(value);
-	return in_value;
+	dropin_options(options.set);
 }
 
 static bool parts_init(void)
@@ -156,6 +121,7 @@ void tracker_forked(void)
 				allocator_note();
 				snap_forked();
 				store_release(&g.hdr->state, (uint32_t)LEDGER_LIVE);
+				dropin_forked();
 			} else {
 				give_up();
 			}
@@ -174,6 +140,7 @@ static void __attribute__((constructor(101))) library_loaded(void)
 		thread_begin();
 	check_at_start();
 	snap_at_start();
+	dropin_start();
 }
 
 static void __attribute__((destructor(101))) library_unloaded(void)
@@ -186,5 +153,6 @@ static void __attribute__((destructor(101))) library_unloaded(void)
 		totals_flush(t);
 		totals_unwinds(t);
 	}
+	dropin_end();
 	ledger_finish();
 }

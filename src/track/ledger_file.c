@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "track/track.h"
+#include "track/dropin.h"
 
 #define MiB ((uint64_t)1 << 20)
 #define GiB ((uint64_t)1 << 30)
@@ -288,8 +288,12 @@ static void mark_execed(const char *path, int pid, uint64_t start_ticks)
 
 	if (sys_failed(fd))
 		return;
-	if (sys_pread((int)fd, &h, sizeof(h), 0) == (long)sizeof(h) && h.magic == LEDGER_MAGIC &&
-	    h.pid == pid && h.start_ticks == start_ticks && h.state == LEDGER_LIVE) {
+	if (sys_pread((int)fd, &h, sizeof(h), 0) != (long)sizeof(h) || h.magic != LEDGER_MAGIC ||
+	    h.pid != pid) {
+		; /* not one of ours, or not one yet */
+	} else if (h.flags & LEDGER_F_TRANSIENT) {
+		sys_unlink(path);
+	} else if (h.start_ticks == start_ticks && h.state == LEDGER_LIVE) {
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 		sys_pwrite((int)fd, &now, sizeof(now), offsetof(struct ledger_header, end_mono_ns));
@@ -426,7 +430,8 @@ bool ledger_create(bool forked)
 	h->periods[0] = 0;
 	h->periods[1] = control.period;
 	h->flags = LEDGER_F_SINGLE | (forked ? LEDGER_F_FORKED : 0) |
-	           (opt.minimal && !g.main_entered ? LEDGER_F_ATTACHED : 0);
+	           (opt.minimal && !g.main_entered ? LEDGER_F_ATTACHED : 0) |
+	           (dropin.transient ? LEDGER_F_TRANSIENT : 0);
 	h->parent_pid_ledger = forked ? parent : 0;
 	h->control.active = control.active != 0;
 	h->control.mode = h->mode;

@@ -81,9 +81,11 @@ void options_parse(const char *text)
 				opt.dir[vlen] = '\0';
 			} else if (key_is(p, klen, "mode")) {
 				opt.sampled = key_is(eq + 1, vlen, "sampled");
+				opt.mode_set |= vlen > 0;
 			} else if (key_is(p, klen, "sample")) {
 				opt.period = number(eq + 1, vlen);
 				opt.sampled = opt.period > 1;
+				opt.mode_set = true;
 			} else if (key_is(p, klen, "only")) {
 				opt.only = (int)number(eq + 1, vlen);
 			} else if (key_is(p, klen, "active")) {

@@ -16,7 +16,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#include "track/track.h"
+#include "track/dropin.h"
 
 #define MAX_SHARDS 64
 #define READY_CHUNKS ((1u << 19) >> READY_SHIFT)
@@ -253,6 +253,7 @@ bool thread_begin(void)
 	thread_tick(t);
 	if (t->index < LEDGER_THREAD_OTHER && !g.threads[t->index].born)
 		g.threads[t->index].born = t->now;
+	t->inactive = !dropin.prof_thread_active_init;
 	thread_settings(t);
 	t->state = T_READY;
 	if (!late && have_key) {
@@ -349,7 +350,7 @@ void thread_settings(struct thread *t)
 	t->control_seen = generation;
 	t->period = period ? period : 1;
 	t->period_index = 0;
-	if (!load_relaxed(&c->active)) {
+	if (!load_relaxed(&c->active) || t->inactive) {
 		t->mode = M_OFF;
 		t->countdown = COUNTDOWN_OFF;
 		store_relaxed(&g.exact, false);

@@ -118,6 +118,9 @@ struct thread {
 	int32_t tid;
 	uint32_t cut; /* LEDGER_SITE_CUT_* of the last slow unwind */
 	uint32_t exit_rounds;
+	int64_t watched;     /* countdown at the last look for profiles that are due */
+	bool quiet;          /* in the midst of something: no such look now */
+	bool inactive;       /* thread.prof.active */
 	uint8_t *ready;      /* for each chunk of counters: has storage */
 	struct thread *next; /* free or late ones */
 	struct stack_range foreign[64];
@@ -181,7 +184,9 @@ struct tracker {
 	/* Written while running: away from what every event reads. */
 	int64_t inuse
 		__attribute__((aligned(128))); /* total in-use bytes, less the threads' deltas */
-	uint64_t next_point_ns;
+	uint64_t next_point_ns; /* when totals_tick() has more to do than to flush; 0: always */
+	uint64_t point_due_ns;  /* when the next point of the timeline is due */
+	bool watch;             /* a profile may be due (dropin.h) */
 	uint64_t private_bytes;
 	uint64_t foreign_lo, foreign_hi; /* bounds of all foreign stacks ever seen */
 	uint32_t unmap_epoch;
@@ -245,12 +250,23 @@ struct options {
 	uint64_t period, seed;
 	int only;
 	int signal; /* that asks for a snapshot; 0: none */
+	bool mode_set; /* whether to sample was said here: other profilers' variables do not count */
 };
 #define CHECK_AT_EXIT 1u  /* exit() was entered, or main returned */
 #define CHECK_AT_END 2u   /* after the last destructor */
 #define CHECK_AT_LOCAL 4u /* where the program asks; the others include it */
 extern struct options opt __attribute__((visibility("hidden")));
 void options_parse(const char *text);
+
+/* environ.c.  The first of that name in the environment; one that does not fit is as if not there. */
+struct variable {
+	const char *name;
+	char *value; /* size bytes, NUL-terminated */
+	size_t size;
+	bool set;
+};
+void environ_read(struct variable *vars, size_t nvars);
+
 void say(const char *a, const char *b); /* "seep: a b\n" on stderr when verbose */
 
 /* ---- ledger_file.c --------------------------------------------------------- */
@@ -391,6 +407,7 @@ void children_forked(void); /* hooks_sys.c */
 
 int64_t sampler_draw(struct thread *t, uint64_t period); /* bytes to the next sample, >= 0 */
 double sampler_weight(uint64_t size, uint64_t period, double *ret_probability);
+double sampler_probability(double size, double period); /* that such a block is recorded */
 void sampler_seed(struct thread *t);
 
 /* ---- init.c ------------------------------------------------------------------------------------ */

@@ -135,7 +135,8 @@ static void choose_mode(void)
 {
 	uint64_t period = 0;
 
-	if (dropin.prof) {
+	/* Where there is a jemalloc, it is it that is meant, if it can profile. */
+	if (dropin.prof && !real.mallctl) {
 		period = 1ull << dropin.lg_sample;
 		if (!dropin.prof_active)
 			opt.active = false;

@@ -2,11 +2,10 @@
 /*
  * jemalloc's heap profiler: MALLOC_CONF=prof:true,... and mallctl("prof.*").
  *
- * Whose answer it is: prof.*, thread.prof.* and the options of profiling are ours while events are recorded, in a program with
- * jemalloc too, because ours are the stacks without the tracker's frames.  A jemalloc that started to profile by
- * itself is told to stop, or it would write files of the same names.  Everything else is handed on to the program's
- * jemalloc.  Without one, a few numbers that are known are given, and the rest is ENOENT, as from a jemalloc
- * built without it.
+ * Whose answer it is: prof.*, thread.prof.* and the options of profiling are ours while events are recorded, unless the
+ * program has a jemalloc that profiles (its opt.prof is true): then they are its own, and no file is ours, for
+ * two profilers would write under the same names.  Everything else is handed on to the program's jemalloc.
+ * Without one, a few numbers that are known are given, and the rest is ENOENT, as from a jemalloc built without it.
  *
  * Names become numbers ("MIBs") whose first is one jemalloc has no node for, so both kinds may live side by side.
  *
@@ -26,6 +25,7 @@
 static struct dropin_since since = { .whole = true };
 static uint32_t sequence, interval_sequence, manual_sequence, high_sequence;
 static uint64_t last_allocated, high;
+static bool handed_over; /* to the program's own jemalloc */
 
 /* ---- MALLOC_CONF ------------------------------------------------------------------------------ */
 
@@ -126,11 +126,8 @@ static struct dropin_profile profile(void)
 static long write_to(const char *path, struct dropin_totals *totals)
 {
 	struct dropin_profile what = profile();
-	long r = dropin_write(&what, path, totals);
 
-	if (r)
-		SAY("<jemalloc>: failed to open \"", path, "\"");
-	return r;
+	return dropin_write(&what, path, totals);
 }
 
 /* <prefix>.<pid>.<seq>.<letter><n>.heap; the final one has no n.  Locked. */
@@ -139,6 +136,7 @@ static long dump(char letter, uint32_t *counter, struct dropin_totals *totals)
 	static char path[DROPIN_PATH + 64];
 	char *end = path + sizeof(path), *p = text_str(path, end, dropin.prefix);
 	char kind[3] = { '.', letter, '\0' };
+	long r;
 
 	if (!dropin.prefix[0])
 		return -ENOENT;
@@ -150,7 +148,11 @@ static long dump(char letter, uint32_t *counter, struct dropin_totals *totals)
 	if (counter)
 		p = text_num(p, end, (*counter)++, 0);
 	text_str(p, end, ".heap");
-	return write_to(path, totals);
+	r = write_to(path, totals);
+	/* Who asked by mallctl() is told by its result. */
+	if (r && letter != 'm')
+		SAY("<jemalloc>: failed to open \"", path, "\"");
+	return r;
 }
 
 bool jemalloc_armed(void)
@@ -212,29 +214,23 @@ static int their_mallctl(const char *name, void *oldp, size_t *oldlenp, void *ne
 	return fn ? fn(name, oldp, oldlenp, newp, newlen) : ENOENT;
 }
 
-/* A jemalloc that read the same MALLOC_CONF. */
-static void silence_theirs(void)
+/* The program's jemalloc read the same MALLOC_CONF, and does it all. */
+static bool they_profile(void)
 {
-	bool profiles = false, off = false;
+	bool profiles = false;
 	size_t len = sizeof(profiles);
-	const char *nowhere = "";
 
-	if (!real.mallctl || their_mallctl("opt.prof", &profiles, &len, NULL, 0) || !profiles)
-		return;
-	their_mallctl("prof.active", NULL, NULL, &off, sizeof(off));
-	their_mallctl("prof.gdump", NULL, NULL, &off, sizeof(off));
-	/* What it has sampled so far would be its leaks. */
-	their_mallctl("prof.reset", NULL, NULL, NULL, 0);
-	/* Without a prefix it writes nothing by itself. */
-	their_mallctl("prof.prefix", NULL, NULL, &nowhere, sizeof(nowhere));
+	return real.mallctl && !real.mallctl("opt.prof", &profiles, &len, NULL, 0) && profiles;
 }
 
 void jemalloc_start(void)
 {
-	if (!dropin.prof)
-		return;
-	silence_theirs();
-	last_allocated = dropin_allocated();
+	if (they_profile()) {
+		dropin.prof = false;
+		handed_over = true;
+	}
+	if (dropin.prof)
+		last_allocated = dropin_allocated();
 }
 
 static void leak_summary(const struct dropin_totals *t, uint64_t bytes, uint64_t objects)
@@ -633,7 +629,7 @@ static int control(enum control c, const struct access *a)
 /* Which of ours that name is; NCONTROLS: none, or the program's jemalloc answers. */
 static enum control control_named(const char *name)
 {
-	size_t n = theirs("mallctl") ? FIRST_OTHER : NCONTROLS;
+	size_t n = handed_over ? 0 : theirs("mallctl") ? FIRST_OTHER : NCONTROLS;
 
 	if (!dropin_working())
 		return NCONTROLS;

@@ -340,12 +340,14 @@ static uint64_t period_now(void)
  */
 static void scale(uint64_t *blocks, uint64_t *bytes, uint64_t period)
 {
-	uint64_t count = *blocks;
-	double p = 1;
+	uint64_t count = *blocks, bits = period >> 40 ? 0 : 16;
+	double p, size;
 
 	*blocks = (count + COUNT_ONE / 2) >> LEDGER_COUNT_SHIFT;
 	if (period && count && *bytes) {
-		p = sampler_probability((double)*bytes * COUNT_ONE / (double)count, (double)period);
+		/* The average is no whole number of bytes; only its ratio to the period counts. */
+		size = (double)*bytes * COUNT_ONE / (double)count * (double)(1ull << bits);
+		sampler_weight(size < 1e18 ? (uint64_t)size : (uint64_t)1e18, period << bits, &p);
 		*blocks = (uint64_t)((double)count / COUNT_ONE * p + 0.5);
 		*bytes = (uint64_t)((double)*bytes * p + 0.5);
 	}

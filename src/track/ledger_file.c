@@ -279,27 +279,32 @@ static bool prepare_dir(const char *dir)
 	       (st.st_uid == sys_getuid() || sys_getuid() == 0 || !(st.st_mode & 022));
 }
 
-/* An earlier program of this very process left a ledger: say that it went on as another. */
-static void mark_execed(const char *path, int pid, uint64_t start_ticks)
+/*
+ * An earlier program of this very process left a ledger: say that it went on as another.  One that nobody wants after
+ * its program goes: then true.
+ */
+static bool mark_execed(const char *path, int pid, uint64_t start_ticks)
 {
 	struct ledger_header h;
 	uint32_t state = LEDGER_EXECED;
 	long fd = sys_open(path, O_RDWR | O_NOFOLLOW, 0);
+	bool gone = false;
 
 	if (sys_failed(fd))
-		return;
+		return false;
 	if (sys_pread((int)fd, &h, sizeof(h), 0) != (long)sizeof(h) || h.magic != LEDGER_MAGIC ||
-	    h.pid != pid) {
-		; /* not one of ours, or not one yet */
+	    h.pid != pid || h.start_ticks != start_ticks) {
+		; /* another's, or not one yet */
 	} else if (h.flags & LEDGER_F_TRANSIENT) {
-		sys_unlink(path);
-	} else if (h.start_ticks == start_ticks && h.state == LEDGER_LIVE) {
+		gone = !sys_unlink(path);
+	} else if (h.state == LEDGER_LIVE) {
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 		sys_pwrite((int)fd, &now, sizeof(now), offsetof(struct ledger_header, end_mono_ns));
 		sys_pwrite((int)fd, &state, sizeof(state), offsetof(struct ledger_header, state));
 	}
 	sys_close((int)fd);
+	return gone;
 }
 
 static void path_of(char *path, size_t size, int pid, uint32_t seq)
@@ -330,9 +335,10 @@ static long make_file(int pid, uint64_t start_ticks, uint32_t *ret_seq)
 	for (seq = 0; seq < 10000; seq++) {
 		path_of(g.ledger_path, sizeof(g.ledger_path), pid, seq);
 		fd = sys_open(g.ledger_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+		if (fd == -EEXIST && mark_execed(g.ledger_path, pid, start_ticks))
+			fd = sys_open(g.ledger_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
 		if (fd != -EEXIST)
 			break;
-		mark_execed(g.ledger_path, pid, start_ticks);
 	}
 	*ret_seq = seq;
 	return fd;

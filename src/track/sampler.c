@@ -67,18 +67,12 @@ static double log_unit(double u)
 	return e * LN2 + 2 * sum;
 }
 
-double sampler_probability(double size, double period)
-{
-	double x = size / period;
-
-	/* For small x, 1 - exp(-x) loses digits; the series does not. */
-	return x < 1e-3 ? x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4))) : 1 - exp_minus(x);
-}
-
 double sampler_weight(uint64_t size, uint64_t period, double *ret_probability)
 {
-	double p = sampler_probability((double)(size ? size : 1), (double)period);
+	double x = (double)(size ? size : 1) / (double)period, p;
 
+	/* For small x, 1 - exp(-x) loses digits; the series does not. */
+	p = x < 1e-3 ? x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4))) : 1 - exp_minus(x);
 	*ret_probability = p;
 	return 1 / p;
 }

@@ -407,7 +407,6 @@ void children_forked(void); /* hooks_sys.c */
 
 int64_t sampler_draw(struct thread *t, uint64_t period); /* bytes to the next sample, >= 0 */
 double sampler_weight(uint64_t size, uint64_t period, double *ret_probability);
-double sampler_probability(double size, double period); /* that such a block is recorded */
 void sampler_seed(struct thread *t);
 
 /* ---- init.c ------------------------------------------------------------------------------------ */

@@ -16,10 +16,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define PATIENCE_NS 500000000ull
+#define PATIENCE_NS 500000000u
 
 struct ctl_options {
 	const char *dir;
+	uint64_t wait; /* ns */
 	bool json;
 };
 
@@ -132,9 +133,11 @@ static int tell(const struct ctl_options *o, const struct control *c, bool chang
 
 int cmd_ctl(int argc, char **argv)
 {
-	struct ctl_options o = { 0 };
+	struct ctl_options o = { .wait = PATIENCE_NS };
 	const struct cli_option opts[] = {
 		{ CLI_STRING, 0, "ledger-dir", &o.dir, "DIR", "look for ledgers there", false, NULL },
+		{ CLI_DURATION, 0, "wait", &o.wait, "TIME",
+		  "wait so long for it to be taken up (default 500ms; 0: not)", false, NULL },
 		{ CLI_FLAG, 0, "json", &o.json, NULL, "the state as JSON", false, NULL },
 		{ .type = CLI_END },
 	};
@@ -159,6 +162,6 @@ int cmd_ctl(int argc, char **argv)
 	if (!err && n > 1)
 		err = control_change(path, &change);
 	if (!err)
-		err = n > 1 ? control_wait(path, PATIENCE_NS, &c) : control_read(path, &c);
+		err = n > 1 ? control_wait(path, o.wait, &c) : control_read(path, &c);
 	return err ? cli_fail("ctl", err) : tell(&o, &c, n > 1);
 }

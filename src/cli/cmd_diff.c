@@ -100,7 +100,8 @@ static struct seep_error *show(const struct options *o, const struct diff_report
 	if (!err)
 		err = emit_diff(o, r, d, v);
 	if (!err && picture_cli_wanted(&o->pictures))
-		err = picture_cli_write(&o->pictures, v, d, r->measure, r->normalize, r->noise);
+		err = picture_cli_write(&o->pictures, v, d, r->measure, r->normalize, r->noise,
+		                        r->warnings);
 	return err;
 }
 

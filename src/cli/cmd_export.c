@@ -3,9 +3,12 @@
  * seep export: a profile of any kind → a file in the format of another tool.  The format is named, or
  * follows from the output's suffix; src/format has the table.
  */
+#include "analysis/diff.h"
+#include "analysis/view.h"
 #include "capture/capture.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/export_picture.h"
 #include "cli/input.h"
 #include "cli/profile_cli.h"
 #include "format/format.h"
@@ -25,14 +28,15 @@
 #define SNAPSHOT_SUFFIX ".seep"
 
 struct options {
-	const char *output, *format, *value, *kinds;
+	const char *output, *format, *value, *kinds, *base;
 	bool list;
 	struct symbol_cli symbols;
 };
 
 /* ---- words of options ------------------------------------------------------------ */
 
-static struct seep_error *parse_output(const struct options *o, struct format_output *ret)
+static struct seep_error *parse_output(const struct options *o, struct measure *ret_measure,
+                                       struct format_output *ret)
 {
 	static const unsigned int bits[MEASURE_NVALUES][2] = {
 		[MEASURE_INUSE] = { FORMAT_INUSE_BYTES, FORMAT_INUSE_BLOCKS },
@@ -48,6 +52,7 @@ static struct seep_error *parse_output(const struct options *o, struct format_ou
 		err = cli_parse_kinds(o->kinds, &ret->kinds);
 	if (err)
 		return err;
+	*ret_measure = m;
 	ret->value = bits[m.value][m.blocks];
 	if (!ret->value)
 		return seep_error_hint(seep_error_new(0, "no format holds what was freed"),
@@ -62,9 +67,9 @@ static bool has_suffix(const char *s, const char *suffix)
 	return n > m && !strcmp(s + n - m, suffix);
 }
 
-/* NULL with *ret_snapshot: seep's own format, which is not in the table. */
+/* One of three: a format; a picture; or *ret_snapshot, seep's own format, which is in neither table. */
 static struct seep_error *find_format(const struct options *o, const struct format **ret_format,
-                                      bool *ret_snapshot)
+                                      const struct export_picture **ret_picture, bool *ret_snapshot)
 {
 	_cleanup_buf_ struct buf names = { 0 };
 	const struct format *f;
@@ -73,11 +78,16 @@ static struct seep_error *find_format(const struct options *o, const struct form
 	                          : o->output && has_suffix(o->output, SNAPSHOT_SUFFIX);
 	f = o->format ? format_by_name(o->format) : o->output ? format_by_suffix(o->output) : NULL;
 	*ret_format = f;
-	if (*ret_snapshot || (f && f->write))
+	*ret_picture = o->format   ? export_picture_by_name(o->format)
+	               : o->output ? export_picture_by_suffix(o->output)
+	                           : NULL;
+	if (*ret_snapshot || *ret_picture || (f && f->write))
 		return NULL;
 	for (size_t i = 0; formats[i]; i++)
 		if (formats[i]->write)
 			buf_printf(&names, "%s, ", formats[i]->name);
+	for (const struct export_picture *p = export_pictures; p->name; p++)
+		buf_printf(&names, "%s, ", p->name);
 	buf_puts(&names, SNAPSHOT_NAME);
 	if (f)
 		return seep_error_hint(seep_error_new(0, "seep reads %s but does not write it",
@@ -108,6 +118,8 @@ static int list_formats(void)
 		                   : "read/write",
 		       f->title, f->suffixes);
 	}
+	for (const struct export_picture *p = export_pictures; p->name; p++)
+		printf("%-14s %-10s %-34s %s\n", p->name, "write", p->title, p->suffixes);
 	return CLI_OK;
 }
 
@@ -121,6 +133,65 @@ static struct seep_error *symbolize(const struct options *o, struct profile *p)
 	for (const char *const *w = !err && sym ? symbolizer_warnings(sym) : NULL; w && *w; w++)
 		cli_warn("export", "%s", *w);
 	symbolizer_free(sym);
+	return err;
+}
+
+/* ---- pictures ---------------------------------------------------------------------- */
+
+/* A program that freed what it had held: its peak is the picture to see, unless another was asked for. */
+static struct measure fitting_measure(const struct options *o, const struct profile *p,
+                                      struct measure m)
+{
+	struct prof_totals t = profile_totals_of(p, PROF_MEMORY);
+
+	if (!o->value && !o->base && t.inuse.bytes < t.peak.bytes / 50) {
+		cli_warn("export", "next to nothing was left in use: showing the peak "
+		                   "(--value=inuse: what was left)");
+		m.value = MEASURE_PEAK;
+	}
+	return m;
+}
+
+static struct seep_error *export_picture(const struct options *o, const struct export_picture *kind,
+                                         struct measure m, unsigned int kinds, char **names,
+                                         size_t n, struct buf *out)
+{
+	const struct view_options view = { .kinds = kinds };
+	_cleanup_profile_ struct profile *p = NULL, *base = NULL;
+	_cleanup_diff_ struct diff *d = NULL;
+	_cleanup_view_ struct view *v = NULL;
+	struct symbolizer *sym = NULL, *base_sym = NULL;
+	const struct profile *sides[2]; /* the diff borrows the array too */
+	struct export_source s;
+	struct seep_error *err = NULL;
+	char *base_name = (char *)o->base;
+
+	if (o->base && !kind->differences)
+		return seep_error_new(0, "--base: %s shows one profile, not a difference",
+		                      kind->title);
+	err = cli_open_profiles("export", names, n, &p);
+	if (!err && o->base)
+		err = cli_open_profiles("export", &base_name, 1, &base);
+	if (!err)
+		err = symbol_cli_run(&o->symbols, p, &sym);
+	if (!err && base)
+		err = symbol_cli_run(&o->symbols, base, &base_sym);
+	sides[0] = base;
+	sides[1] = p;
+	if (!err && base)
+		err = diff_make(sides, 2, &d);
+	if (!err)
+		err = view_new(d ? d->joint : p, &view, &v);
+	if (!err) {
+		s = (struct export_source){ .profile = p,
+			                    .view = v,
+			                    .diff = d,
+			                    .measure = fitting_measure(o, p, m),
+			                    .warnings = sym ? symbolizer_warnings(sym) : NULL };
+		err = kind->write(&s, out);
+	}
+	symbolizer_free(sym);
+	symbolizer_free(base_sym);
 	return err;
 }
 
@@ -157,12 +228,21 @@ static struct seep_error *export(const struct options *o, char **names, size_t n
 	_cleanup_profile_ struct profile *p = NULL;
 	_cleanup_buf_ struct buf out = { 0 };
 	struct format_output output = { 0 };
+	const struct export_picture *picture;
 	const struct format *f;
+	struct measure m;
 	bool snapshot, to_stdout = !o->output || !strcmp(o->output, "-");
-	struct seep_error *err = find_format(o, &f, &snapshot);
+	struct seep_error *err = find_format(o, &f, &picture, &snapshot);
 
 	if (!err)
-		err = parse_output(o, &output);
+		err = parse_output(o, &m, &output);
+	if (!err && picture) {
+		err = export_picture(o, picture, m, output.kinds, names, n, &out);
+		return err ? err : cli_write(&out, to_stdout ? NULL : o->output);
+	}
+	if (!err && o->base)
+		err = seep_error_hint(seep_error_new(0, "--base: only pictures show a difference"),
+		                      "`seep diff` compares; --list shows the formats.");
 	if (!err && snapshot && to_stdout)
 		err = seep_error_new(0, "a snapshot is written to a file: give -o FILE");
 	if (!err && !snapshot && f == format_by_name("pprof") && to_stdout &&
@@ -198,6 +278,8 @@ int cmd_export(int argc, char **argv)
 		{ CLI_STRING, 'k', "kind", &o.kinds, "KINDS",
 		  "heap, mmap, stack (of threads) or all; several with commas (default heap,mmap)",
 		  false, NULL },
+		{ CLI_STRING, 0, "base", &o.base, "PROFILE",
+		  "a picture of what changed since this profile", false, NULL },
 	};
 	struct cli_option options[ARRAY_SIZE(own) + SYMBOL_CLI_ROWS + 1];
 	size_t rows = ARRAY_SIZE(own);

@@ -147,7 +147,7 @@ static struct seep_error *report(const struct options *o, char **names, size_t n
 		err = emit_report(o, &r, v);
 	}
 	if (!err && picture_cli_wanted(&o->pictures)) {
-		err = picture_cli_write(&o->pictures, v, NULL, r.measure, false, false);
+		err = picture_cli_write(&o->pictures, v, NULL, r.measure, false, false, r.warnings);
 	}
 	symbolizer_free(sym);
 	return err;

@@ -19,6 +19,7 @@
 #include "output/dot.h"
 #include "output/emit.h"
 #include "output/flame.h"
+#include "output/html_report.h"
 #include "profile/profile.h"
 #include "sym/sym.h"
 
@@ -293,6 +294,9 @@ size_t picture_cli_options(struct picture_cli *c, struct cli_option *rows)
 		{ CLI_STRING, 0, "flame", &c->flame, "FILE",
 		  "flame graph: a page to look into, or with a name that ends in .svg a picture",
 		  false, NULL },
+		{ CLI_STRING, 0, "html", &c->html, "FILE",
+		  "all of it as one page: summary, course over time, both graphs, tables", false,
+		  NULL },
 		{ CLI_U64, 0, "nodecount", &c->nodecount, "N",
 		  "boxes in the call graph; 0: all (default 80)", false, NULL },
 		{ CLI_STRING, 0, "nodefraction", &c->nodefraction, "F",
@@ -309,7 +313,7 @@ size_t picture_cli_options(struct picture_cli *c, struct cli_option *rows)
 
 bool picture_cli_wanted(const struct picture_cli *c)
 {
-	return c->dot || c->svg || c->flame;
+	return c->dot || c->svg || c->flame || c->html;
 }
 
 /* 0.005, or 0.5% */
@@ -358,7 +362,8 @@ static struct seep_error *write_graph(const struct picture_cli *c, const struct 
 }
 
 struct seep_error *picture_cli_write(const struct picture_cli *c, const struct view *v,
-                                     struct diff *d, struct measure m, bool normalize, bool noise)
+                                     struct diff *d, struct measure m, bool normalize, bool noise,
+                                     const char *const *warnings)
 {
 	struct dot_options dot = {
 		.measure = m,
@@ -373,7 +378,13 @@ struct seep_error *picture_cli_write(const struct picture_cli *c, const struct v
 	const struct flame_options flame = {
 		.measure = m, .diff = d, .normalize = normalize, .colorblind = c->colorblind
 	};
-	_cleanup_buf_ struct buf page = { 0 };
+	const struct html_report_options html = { .measure = m,
+		                                  .diff = d,
+		                                  .normalize = normalize,
+		                                  .noise = noise,
+		                                  .colorblind = c->colorblind,
+		                                  .warnings = warnings };
+	_cleanup_buf_ struct buf page = { 0 }, report = { 0 };
 	struct seep_error *err = NULL;
 
 	if (c->dot || c->svg)
@@ -383,5 +394,9 @@ struct seep_error *picture_cli_write(const struct picture_cli *c, const struct v
 		                                : flame_html(v, &flame, &page);
 	if (!err && c->flame)
 		err = cli_write(&page, c->flame);
+	if (!err && c->html)
+		err = html_report(v, &html, &report);
+	if (!err && c->html)
+		err = cli_write(&report, c->html);
 	return err;
 }

@@ -86,18 +86,19 @@ struct seep_error *cli_write(const struct buf *out, const char *path);
 /* ---- pictures ----------------------------------------------------------------------- */
 
 struct picture_cli {
-	const char *dot, *svg, *flame; /* files */
+	const char *dot, *svg, *flame, *html; /* files */
 	const char *nodefraction, *edgefraction;
 	uint64_t nodecount;
 	bool colorblind;
 };
 
 void picture_cli_init(struct picture_cli *c);
-#define PICTURE_CLI_ROWS 7
+#define PICTURE_CLI_ROWS 8
 size_t picture_cli_options(struct picture_cli *c, struct cli_option *rows);
 bool picture_cli_wanted(const struct picture_cli *c);
-/* Writes what was asked for.  `d` is NULL for one profile. */
+/* Writes what was asked for.  `d` is NULL for one profile; warnings: the symbolizer's, or NULL. */
 struct seep_error *picture_cli_write(const struct picture_cli *c, const struct view *v,
-                                     struct diff *d, struct measure m, bool normalize, bool noise);
+                                     struct diff *d, struct measure m, bool normalize, bool noise,
+                                     const char *const *warnings);
 
 #endif

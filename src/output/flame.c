@@ -130,6 +130,52 @@ static int fill(struct flame *f)
 	return 0;
 }
 
+static int widest_first(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x > y ? -1 : x < y;
+}
+
+/* Keeps the `most` widest.  A caller is at least as wide as what it called, and comes before it: it stays where that stays. */
+static int fold(struct flame *f, size_t most)
+{
+	_cleanup_free_ double *widths = NULL;
+	_cleanup_free_ uint32_t *to = NULL;
+	double least;
+	size_t n = 1, equal = 0;
+
+	if (!most || f->n <= most)
+		return 0;
+	widths = calloc(f->n, sizeof(*widths));
+	to = calloc(f->n, sizeof(*to));
+	if (!widths || !to)
+		return -1;
+	for (size_t i = 0; i < f->n; i++)
+		widths[i] = f->nodes[i].width;
+	qsort(widths, f->n, sizeof(*widths), widest_first);
+	least = widths[most - 1];
+	for (size_t i = most; i-- > 0 && widths[i] == least;)
+		equal++; /* how many of that width there is room for */
+	for (size_t i = 1; i < f->n; i++) {
+		struct flame_node *node = &f->nodes[i];
+		uint32_t parent = to[node->parent];
+
+		if (node->width < least || (node->width == least && !equal)) {
+			to[i] = parent;
+			picture_pair_add(&f->nodes[parent].self, &node->self);
+			continue;
+		}
+		equal -= node->width == least;
+		node->parent = parent;
+		to[i] = (uint32_t)n;
+		f->nodes[n++] = *node;
+	}
+	f->folded = f->n - n;
+	f->n = n;
+	return 0;
+}
+
 struct seep_error *flame_make(const struct view *v, const struct flame_options *o, struct flame *f)
 {
 	struct seep_error *err;
@@ -150,7 +196,7 @@ struct seep_error *flame_make(const struct view *v, const struct flame_options *
 			f->nodes[n->parent].width += n->width;
 		}
 	}
-	return NULL;
+	return fold(f, o->most) < 0 ? &seep_error_nomem : NULL;
 }
 
 void flame_release(struct flame *f)
@@ -348,6 +394,8 @@ static int put_data(const struct flame *f, const struct flame_options *o, struct
 	           f->pic.measure.blocks ? "blocks" : "bytes", f->pic.diff ? "true" : "false",
 	           p->sampled ? "true" : "false", f->pic.pairs.scale);
 	buf_printf(out, ",\"colorblind\":%s", o->colorblind ? "true" : "false");
+	if (f->folded)
+		buf_printf(out, ",\"folded\":%zu", f->folded);
 	if (f->pic.diff) {
 		const struct diff *d = f->pic.diff;
 

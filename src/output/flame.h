@@ -13,6 +13,7 @@
 #define SEEP_OUTPUT_FLAME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "analysis/group.h"
 
@@ -26,6 +27,7 @@ struct flame_options {
 	struct diff *diff; /* v is a view of its joint profile; NULL: of one profile */
 	bool normalize;
 	bool colorblind; /* the page can switch it */
+	size_t most;     /* boxes; what is smaller is folded into its caller; 0: all */
 };
 
 /* Both append to `out`. */

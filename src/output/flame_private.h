@@ -19,6 +19,7 @@ struct flame {
 	struct picture pic;
 	struct flame_node *nodes;
 	size_t n;
+	size_t folded; /* nodes that were too small: flame_options.most */
 };
 
 struct seep_error *flame_make(const struct view *v, const struct flame_options *o, struct flame *f);

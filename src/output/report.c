@@ -382,6 +382,11 @@ struct seep_error *report_emit(struct emit *e, const struct view *v, const struc
 
 	emit_object(e, NULL);
 	emit_field(e, "seep_report", NULL, emit_number(REPORT_JSON_VERSION));
+	if (o->groups_only) {
+		err = main_part(&r);
+		emit_object_end(e);
+		return err;
+	}
 	report_head(&r);
 	if (o->timeline && emit_is_text(e)) {
 		overview = false;

@@ -31,6 +31,7 @@ struct report_options {
 	uint64_t min_value; /* leave out what is smaller, in the measure's unit */
 	double min_ratio;   /* and what is a smaller share of all, 0..1 */
 	size_t depth;       /* frames of a stack in text; 0: all */
+	bool groups_only;   /* JSON without head, histograms, course and notes */
 	bool timeline;      /* instead of groups, in text: the course over time, large */
 	bool ascii;         /* and its graph without block characters */
 	size_t height;      /* rows of it; 0: by the width */

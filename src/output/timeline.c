@@ -80,6 +80,23 @@ static void fill_columns(struct timeline *t)
 		t->last = p->points[i].inuse;
 	}
 	fill_rest(t, &inuse);
+	/* Points are noted now and then; the tracker knows when the peak was. */
+	if (!p->nmerged && p->peak_bytes && p->peak_bytes >= t->peak) {
+		size_t c = timeline_column(t, p->peak_time), to = c;
+
+		/* where the next point is as high, it was so until then */
+		for (size_t i = 0; i < p->npoints; i++) {
+			if (p->points[i].time < p->peak_time)
+				continue;
+			if (p->points[i].inuse == p->peak_bytes)
+				to = timeline_column(t, p->points[i].time);
+			break;
+		}
+		for (; c <= to; c++)
+			t->inuse[c] = p->peak_bytes;
+		t->peak = p->peak_bytes;
+		t->peak_time = p->peak_time;
+	}
 	t->highest_rss = TIMELINE_UNKNOWN;
 	for (size_t i = 0; i < p->nrss; i++) {
 		uint64_t v = p->rss[i].bytes == TIMELINE_UNKNOWN ? TIMELINE_UNKNOWN - 1

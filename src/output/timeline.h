@@ -67,7 +67,14 @@ struct timeline_text_options {
 struct seep_error *timeline_text(const struct profile *p, const struct timeline_text_options *o,
                                  struct buf *out);
 
-/* An SVG document; `part`: to stand in a page (no XML declaration, colours by the page's variables). */
-struct seep_error *timeline_svg(const struct profile *p, bool part, struct buf *out);
+struct timeline_svg_options {
+	bool part;   /* of a page: no XML declaration, no name, no background */
+	bool narrow; /* 640 wide instead of 1200 */
+	uint64_t before; /* ns: a line there, where the earlier side of a difference was taken; 0: none */
+};
+
+/* An SVG document; an error when there is no course to be seen. */
+struct seep_error *timeline_svg(const struct profile *p, const struct timeline_svg_options *o,
+                                struct buf *out);
 
 #endif

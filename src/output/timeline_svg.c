@@ -18,19 +18,20 @@
 #include "output/units.h"
 
 #define WIDTH 1200.0
+#define NARROW 640.0
 #define HEIGHT 400.0
 #define LEFT 84.0
 #define RIGHT 24.0
 #define TOP 84.0
 #define BOTTOM 34.0
-#define COLUMNS 1092u /* one for each pixel of the plot */
-#define TICKS 10u
+#define TICK_DISTANCE 110.0
 #define BYTE_TICKS 7u
 #define MARK 9.0      /* radius */
 #define MARK_LINES 12 /* told in one tooltip */
 
 struct picture {
 	struct timeline t;
+	double width;
 	struct buf *out;
 };
 
@@ -48,6 +49,7 @@ static const char style[] =
 	".seep-timeline .rss{fill:none;stroke:var(--tl-rss);stroke-width:1.5;stroke-dasharray:5 2}"
 	".seep-timeline .mark{stroke:var(--tl-mark);fill:var(--tl-mark)}"
 	".seep-timeline .killed .mark{stroke:var(--tl-killed);fill:var(--tl-killed)}"
+	".seep-timeline .peak text{paint-order:stroke;stroke:var(--tl-back);stroke-width:4px}"
 	".seep-timeline .stem{stroke-opacity:.45}"
 	".seep-timeline .letter{fill:var(--tl-back);font-size:11px;font-weight:600;text-anchor:middle}";
 
@@ -72,7 +74,7 @@ static double x_of(const struct picture *p, uint64_t time)
 {
 	double share = (double)time / (double)p->t.end;
 
-	return LEFT + (share > 1 ? 1 : share) * (WIDTH - LEFT - RIGHT);
+	return LEFT + (share > 1 ? 1 : share) * (p->width - LEFT - RIGHT);
 }
 
 static double y_of(const struct picture *p, uint64_t bytes)
@@ -113,7 +115,7 @@ static void put_axes(struct picture *p)
 			unit_bytes(&label, v);
 		else
 			buf_puts(&label, "0");
-		put_line(p, LEFT, y_of(p, v), WIDTH - RIGHT, y_of(p, v), "grid");
+		put_line(p, LEFT, y_of(p, v), p->width - RIGHT, y_of(p, v), "grid");
 		put_text(p, LEFT - 8, y_of(p, v) + 4, "dim", "end", label.data ? label.data : "");
 	}
 	for (uint64_t time = 0; time <= p->t.end; time += p->t.time_step) {
@@ -123,7 +125,7 @@ static void put_axes(struct picture *p)
 		timeline_tick(&label, &p->t, time);
 		put_line(p, x, HEIGHT - BOTTOM, x, HEIGHT - BOTTOM + 5, "grid");
 		put_text(p, x, HEIGHT - BOTTOM + 19, "dim",
-		         x > WIDTH - RIGHT - 20 ? "end" : "middle", label.data ? label.data : "");
+		         x > p->width - RIGHT - 20 ? "end" : "middle", label.data ? label.data : "");
 	}
 }
 
@@ -138,7 +140,7 @@ static void put_move(struct picture *p, char command, double v)
 /* Steps from column `from` on while it is known; returns where it stopped. */
 static size_t put_steps(struct picture *p, const uint64_t *columns, size_t from)
 {
-	double wide = (WIDTH - LEFT - RIGHT) / (double)p->t.n;
+	double wide = (p->width - LEFT - RIGHT) / (double)p->t.n;
 	size_t i = from;
 
 	for (; i < p->t.n && columns[i] != TIMELINE_UNKNOWN; i++) {
@@ -188,13 +190,38 @@ static void put_rss(struct picture *p)
 			i++;
 			continue;
 		}
-		put_move(p, 'M', LEFT + (double)i * (WIDTH - LEFT - RIGHT) / (double)p->t.n);
+		put_move(p, 'M', LEFT + (double)i * (p->width - LEFT - RIGHT) / (double)p->t.n);
 		put_move(p, ' ', y_of(p, p->t.rss[i]));
 		i = put_steps(p, p->t.rss, i);
 	}
 	buf_puts(p->out, "\">");
 	put_title(p, "Resident, at most ", p->t.highest_rss);
 	buf_puts(p->out, "</path>\n");
+}
+
+/* Of a running process there may be one value only, which makes no line. */
+static void put_one_rss(struct picture *p)
+{
+	const struct prof_rss *r = p->t.p->rss;
+
+	if (p->t.p->nrss != 1)
+		return;
+	buf_puts(p->out, "<circle class=\"rss\" r=\"3.5\" style=\"stroke-dasharray:none\"");
+	put_attribute(p->out, "cx", x_of(p, r->time) - 2);
+	put_attribute(p->out, "cy", y_of(p, r->bytes));
+	buf_puts(p->out, ">");
+	put_title(p, "Resident when this was read: ", r->bytes);
+	buf_puts(p->out, "</circle>\n");
+}
+
+static void put_before(struct picture *p, uint64_t time)
+{
+	double x = x_of(p, time);
+
+	if (!time)
+		return;
+	put_line(p, x, TOP - 14, x, HEIGHT - BOTTOM, "mark");
+	put_text(p, x, TOP - 19, "", "middle", "before");
 }
 
 static void put_peak(struct picture *p)
@@ -213,7 +240,7 @@ static void put_peak(struct picture *p)
 	put_attribute(p->out, "cy", y);
 	buf_puts(p->out, "/>");
 	/* inside the plot, on the side where there is room */
-	put_text(p, x > WIDTH / 2 ? x - 8 : x + 8, y - 7, "", x > WIDTH / 2 ? "end" : "start",
+	put_text(p, x > p->width / 2 ? x - 8 : x + 8, y - 7, "", x > p->width / 2 ? "end" : "start",
 	         words.data ? words.data : "");
 	buf_puts(p->out, "</g>\n");
 }
@@ -303,14 +330,14 @@ static void put_letters(struct picture *p, struct buf *b)
 		seen[p->t.p->events[i].kind] = true;
 	for (size_t k = 0; k < PROF_EVENT_NKINDS; k++)
 		if (seen[k])
-			buf_printf(b, "%s%c %s", b->len ? "   " : "",
+			buf_printf(b, "%s%c %s", b->len ? " · " : "",
 			           timeline_event_names[k].letter, timeline_event_names[k].words);
 }
 
 static void put_legend(struct picture *p)
 {
 	_cleanup_buf_ struct buf letters = { 0 };
-	double x = WIDTH - RIGHT;
+	double x = p->width - RIGHT;
 
 	put_letters(p, &letters);
 	if (p->t.highest_rss != TIMELINE_UNKNOWN) {
@@ -322,7 +349,7 @@ static void put_legend(struct picture *p)
 	buf_printf(p->out, "<rect class=\"area\" x=\"%.0f\" y=\"14\" width=\"30\" height=\"11\"/>",
 	           x - 74);
 	put_line(p, x - 74, 14, x - 44, 14, "edge");
-	put_text(p, WIDTH - RIGHT, 42, "dim", "end", letters.data ? letters.data : "");
+	put_text(p, p->width - RIGHT, 42, "dim", "end", letters.data ? letters.data : "");
 }
 
 static void put_head(struct picture *p, bool part)
@@ -336,30 +363,35 @@ static void put_head(struct picture *p, bool part)
 	if (!part)
 		buf_puts(p->out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
 	put_words(p, &words);
-	buf_printf(p->out,
-	           "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"seep-timeline\" role=\"img\" "
-	           "aria-labelledby=\"tl-title tl-desc\" viewBox=\"0 0 %.0f %.0f\"%s>\n"
-	           "<title id=\"tl-title\">Memory over time: ",
-	           WIDTH, HEIGHT, part ? "" : " width=\"1200\" height=\"400\"");
 	text_clean(&clean, name);
 	text_cut(&cut, clean.data ? clean.data : "", 100, 0);
+	buf_printf(p->out,
+	           "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"seep-timeline\" role=\"img\" "
+	           "viewBox=\"0 0 %.0f %.0f\"%s>\n"
+	           "<title>Memory over time: ",
+	           p->width, HEIGHT, part ? "" : " width=\"1200\" height=\"400\"");
 	markup_text(p->out, cut.data ? cut.data : "");
-	buf_puts(p->out, "</title>\n<desc id=\"tl-desc\">");
+	buf_puts(p->out, "</title>\n<desc>");
 	markup_text(p->out, words.data ? words.data : "");
 	buf_printf(p->out, ".</desc>\n<style>%s</style>\n", style);
 	if (!part)
 		buf_puts(p->out,
 		         "<rect width=\"100%\" height=\"100%\" style=\"fill:var(--tl-back)\"/>\n");
 	buf_puts(p->out, "<g font-size=\"15\" font-weight=\"600\">");
-	put_text(p, 14, 24, "", "start", cut.data ? cut.data : "");
+	if (!part)
+		put_text(p, 14, 24, "", "start", cut.data ? cut.data : "");
 	buf_puts(p->out, "</g>\n");
-	put_text(p, 14, 42, "dim", "start", words.data ? words.data : "");
+	if (p->width == WIDTH) /* else the legend needs the room */
+		put_text(p, 14, part ? 24 : 42, "dim", "start", words.data ? words.data : "");
 }
 
-struct seep_error *timeline_svg(const struct profile *prof, bool part, struct buf *out)
+struct seep_error *timeline_svg(const struct profile *prof, const struct timeline_svg_options *o,
+                                struct buf *out)
 {
-	struct picture p = { .out = out };
-	struct seep_error *err = timeline_make(prof, COLUMNS, TICKS, BYTE_TICKS, &p.t);
+	struct picture p = { .out = out, .width = o->narrow ? NARROW : WIDTH };
+	double plot = p.width - LEFT - RIGHT; /* a column for each pixel */
+	struct seep_error *err =
+		timeline_make(prof, (size_t)plot, (size_t)(plot / TICK_DISTANCE), BYTE_TICKS, &p.t);
 
 	if (err)
 		return err;
@@ -368,11 +400,13 @@ struct seep_error *timeline_svg(const struct profile *prof, bool part, struct bu
 			seep_error_new(0, "%s does not say how memory went over time",
 		                       prof->source ? prof->source : "the profile"),
 			"Ledgers and snapshots of seep do; most files of other tools do not.");
-	put_head(&p, part);
+	put_head(&p, o->part);
 	put_legend(&p);
 	put_axes(&p);
 	put_inuse(&p);
 	put_rss(&p);
+	put_one_rss(&p);
+	put_before(&p, o->before);
 	put_events(&p);
 	put_peak(&p);
 	buf_puts(out, "</svg>\n");

@@ -20,6 +20,8 @@
 #define SECOND (1000 * MS)
 #define MIB (1ull << 20)
 
+static const struct timeline_svg_options whole;
+
 static void made(const struct profile *p, size_t columns, size_t ticks, struct timeline *t)
 {
 	struct seep_error *err = timeline_make(p, columns, ticks, 5, t);
@@ -146,7 +148,7 @@ static void odd_profiles(void **state)
 		}
 		assert_null(timeline_text(p, &o, &text));
 		assert_int_equal(text.len > 0, which > 1);
-		err = timeline_svg(p, false, &svg);
+		err = timeline_svg(p, &whole, &svg);
 		assert_int_equal(err == NULL, which > 1);
 		seep_error_free(err);
 		if (which > 1) {
@@ -239,7 +241,7 @@ static void graphs_look_as_they_did(void **state)
 					assert_in_range(*c, ' ', '~');
 		}
 	}
-	assert_null(timeline_svg(p, false, &svg));
+	assert_null(timeline_svg(p, &whole, &svg));
 	assert_golden("timeline.svg", &svg);
 	assert_null(strstr(svg.data, "<script"));
 	assert_null(strstr(svg.data, "<b>"));

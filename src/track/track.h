@@ -249,7 +249,7 @@ struct options {
 	unsigned int check; /* CHECK_AT_*: when to ask for a leak check; 0: never */
 	uint64_t period, seed;
 	int only;
-	int signal; /* that asks for a snapshot; 0: none */
+	int signal;    /* that asks for a snapshot; 0: none */
 	bool mode_set; /* whether to sample was said here: other profilers' variables do not count */
 };
 #define CHECK_AT_EXIT 1u  /* exit() was entered, or main returned */

@@ -21,22 +21,38 @@
 
 #define SMALL_FILE (8u << 20) /* is read before anybody would look at a bar */
 
+#define BAR 30 /* columns */
+
 #define OUR_BYTES 5 /* \xff S E E P: ledgers and snapshots begin alike */
 
 struct bar {
 	const char *path;
-	bool shown;
+	unsigned int percent; /* + 1; 0: not shown yet */
 };
 
+/* "Reading FILE ━━━━──── 43 % of 96 MiB" in one row, which a longer one would leave behind when it wraps. */
 static void show_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct bar *bar = arg;
+	unsigned int percent, width = cli_width(STDERR_FILENO), filled;
+	size_t room = width > BAR + 40 ? width - BAR - 40 : 8, len = strlen(bar->path);
+	const char *name = bar->path;
 
 	if (total < SMALL_FILE)
 		return;
-	bar->shown = true;
-	fprintf(stderr, "\r\033[KReading %s: %.0f %% of %.0f MiB", bar->path,
-	        100.0 * (double)done / (double)total, (double)total / 1048576);
+	percent = done < total ? (unsigned int)(100.0 * (double)done / (double)total) : 100;
+	if (bar->percent == percent + 1)
+		return;
+	bar->percent = percent + 1;
+	filled = percent * BAR / 100;
+	/* the end of a path says more than its beginning; no character is cut in two */
+	if (len > room)
+		for (name += len - room; (*name & 0xc0) == 0x80;)
+			name++;
+	fprintf(stderr, "\r\033[KReading %s%s ", len > room ? "…" : "", name);
+	for (unsigned int i = 0; i < BAR && width > BAR + 40; i++)
+		fputs(i < filled ? "━" : "─", stderr);
+	fprintf(stderr, " %u %% of %.0f MiB", percent, (double)total / 1048576);
 	fflush(stderr);
 }
 
@@ -86,7 +102,7 @@ struct seep_error *cli_open_profile(const char *command, const char *what,
 		err = format_read_file(what, cli_terminal(STDERR_FILENO) ? show_progress : NULL,
 		                       &bar, &p, &warnings);
 	}
-	if (bar.shown)
+	if (bar.percent)
 		fputs("\r\033[K", stderr);
 	for (size_t i = 0; warnings && warnings[i]; i++)
 		cli_warn(command, "%s", warnings[i]);

@@ -59,6 +59,7 @@ struct ip {
 
 struct stack {
 	uint32_t frame, depth;
+	uint32_t site; /* its number + 1; 0: nothing was allocated there yet */
 };
 
 struct kind {
@@ -190,7 +191,8 @@ static bool take_stack(struct reader *r, char *p)
 	    !ROOM(r, stacks))
 		return false;
 	if (parent)
-		s = r->stacks[parent - 1];
+		s = (struct stack){ .frame = r->stacks[parent - 1].frame,
+			            .depth = r->stacks[parent - 1].depth };
 	if (r->raw)
 		ip = (struct ip){ .pc = what, .module = module_of(r, what) };
 	else if (what && what <= r->nips)
@@ -248,6 +250,8 @@ static uint32_t site_of(struct reader *r, uint64_t stack)
 
 	if (stack > r->nstacks)
 		return UINT32_MAX;
+	if (stack && r->stacks[stack - 1].site)
+		return r->stacks[stack - 1].site - 1;
 	s = builder_site(&r->b, stack ? r->stacks[stack - 1].frame : 0, PROF_HEAP);
 	if (!s)
 		return UINT32_MAX;
@@ -257,6 +261,8 @@ static uint32_t site_of(struct reader *r, uint64_t stack)
 			return UINT32_MAX;
 	if (had < r->cap_marks)
 		memset(r->marks + had, 0, (r->cap_marks - had) * sizeof(*r->marks));
+	if (stack)
+		r->stacks[stack - 1].site = site + 1;
 	return site;
 }
 

@@ -4,12 +4,16 @@ same numbers for each function, and seep reads what they write and has the same 
 
 What a machine lacks of the tools skips its cases; scripts/setup installs those that are Debian packages.
 """
+import fcntl
 import glob
 import json
 import os
+import pty
 import re
+import struct
+import termios
 
-from harness import (Report, Skip, case, check, check_between, check_equal, main, need_program, need_target)
+from harness import (SEEP, Report, Skip, case, check, check_between, check_equal, main, need_program, need_target)
 
 SITES = ('tiny', 'small', 'medium', 'large', 'huge')
 SAMPLE = 'sample_sites'
@@ -358,6 +362,41 @@ def formats_agree(w):
                             tuple(wanted[i][name] for i in ('inuse_space', 'inuse_objects', 'alloc_space',
                                                             'alloc_objects')),
                             '%s through %s and %s' % (name, first, second))
+
+
+@case
+def long_reads_show_a_bar(w):
+    """On a terminal only, in one row of it that is empty again at the end."""
+    path = w.file('a-rather-long-name-of-a-large-file-' * 3 + '.folded')
+    with open(path, 'w') as f:
+        for i in range(40):
+            f.writelines('main;%s_%d;leaf_%d 8\n' % ('function_with_a_long_name' * 8, i, k) for k in range(2000))
+    check(os.path.getsize(path) > 16 << 20, 'size of the file', os.path.getsize(path))
+    for columns in (80, 40):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('4H', 24, columns, 0, 0))
+            os.execv(SEEP, [SEEP, 'export', '--format=folded', '-o', w.file('out.folded'), path])
+        seen = b''
+        while True:
+            try:
+                chunk = os.read(terminal, 65536)
+            except OSError:  # nobody has it open any more
+                break
+            if not chunk:
+                break
+            seen += chunk
+        os.close(terminal)
+        check_equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, 'status %r' % seen[-500:])
+        rows = seen.decode().split('\r\033[K')
+        percents = [int(m.group(1)) for m in (re.search(r' (\d+) % of \d+ MiB$', row) for row in rows) if m]
+        check(len(percents) > 5 and percents == sorted(set(percents)), 'what the bar says', percents)
+        check(percents[0] < 50 and percents[-1] >= 90, 'from where to where', percents)
+        check(max(len(row) for row in rows) <= columns, 'wider than the terminal', rows[1])
+        check_equal((rows[0], rows[-1].strip()), ('', ''), 'before and after')
+        check(('━' in rows[-2]) == (columns > 70), 'a bar where there is room', rows[-2])
+    run = w.seep('export', '--format=folded', '-o', w.file('out.folded'), path)
+    check_equal((run.status, run.stderr), (0, ''), 'into a pipe')
 
 
 @case

@@ -64,7 +64,7 @@ static int probe(const uint8_t *head, size_t len)
 		return 0;
 	for (char *end; lines < PROBE_LINES && *line; line = end, lines++) {
 		end = strchr(line, '\n');
-		if (!end && len == FORMAT_PROBE_BYTES && lines)
+		if (!end && lines) /* there is more of it, or the file was cut off */
 			break;
 		end = end ? end : line + strlen(line);
 		if (*end)

@@ -64,6 +64,26 @@ const char *memcheck_what(char *p, struct prof_value *ret_value)
 	return class && strstr(p, "loss record") ? class : NULL;
 }
 
+uint64_t memcheck_number(const char *text)
+{
+	static const char before[] = "loss record ";
+	const char *at = strstr(text, before);
+	uint64_t number;
+	char *p;
+
+	if (!at)
+		return 0;
+	p = (char *)at + strlen(before);
+	return text_number(&p, true, &number) ? number : 0;
+}
+
+void memcheck_begin_again(struct format_input *in, struct builder *b)
+{
+	format_warn(in, "%s has several leak checks of one process: the last counts", in->path);
+	idmap_release(&b->sites);
+	b->p->nsites = 0;
+}
+
 /* "==123== text" → text; false: the line is not valgrind's. */
 static bool take_prefix(char **p, uint64_t *ret_pid)
 {
@@ -100,7 +120,7 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
                                        struct trace_record *r)
 {
 	size_t len, records = 0;
-	bool ended = false;
+	bool ended = false, several = false;
 	char *line;
 
 	while ((line = stream_line(in->stream, &len)) && !b->failed) {
@@ -113,11 +133,16 @@ static struct seep_error *read_records(struct format_input *in, struct builder *
 			continue;
 		if (!b->p->pid && pid <= INT32_MAX)
 			b->p->pid = (int32_t)pid;
+		several |= b->p->pid && (uint64_t)b->p->pid != pid;
 		if (r->open && take_frame(b, p, r))
 			continue;
 		trace_record_close(b, r);
 		class = memcheck_what(p, &value);
 		if (class) {
+			/* of several processes in one log all count */
+			if (ended && records && !several)
+				memcheck_begin_again(in, b);
+			ended = false;
 			trace_record_open(r, class, &value);
 			records++;
 		} else if (text_take(&p, "Command: ")) {

@@ -38,7 +38,8 @@ struct reader {
 	struct buf command, ip, obj, fn, dir, file, line;
 	const char *class;
 	struct prof_value value;
-	bool have_value; /* from <text> */
+	bool have_value;              /* from <text> */
+	uint64_t number, last_number; /* of loss records: of this one, and of the one before */
 	struct trace trace;
 	unsigned int stacks; /* seen in this error; the first is the one of the allocation */
 	bool in_error, in_stack, in_argv, ended;
@@ -65,6 +66,7 @@ static void start_element(void *arg, const char *name, const char **attributes)
 		r->in_error = true;
 		r->class = NULL;
 		r->have_value = false;
+		r->number = 0;
 		r->value = (struct prof_value){ 0 };
 		r->trace.n = 0;
 		r->stacks = 0;
@@ -110,6 +112,10 @@ static void end_error(struct reader *r)
 	r->in_error = false;
 	if (!r->class)
 		return;
+	/* they count up within a check */
+	if (r->number && r->number <= r->last_number)
+		memcheck_begin_again(r->in, &r->b);
+	r->last_number = r->number ? r->number : r->last_number;
 	s = builder_site(&r->b, trace_stack(&r->b, &r->trace, r->class), PROF_HEAP);
 	if (s)
 		prof_value_add(&s->inuse, &r->value);
@@ -122,6 +128,7 @@ static void end_in_error(struct reader *r, const char *name)
 	if (!strcmp(name, "kind")) {
 		r->class = memcheck_class(str(&r->text));
 	} else if (!strcmp(name, "text") && p) {
+		r->number = memcheck_number(p);
 		r->have_value = memcheck_what(p, &r->value) != NULL;
 	} else if (!strcmp(name, "leakedbytes") && p && !r->have_value) {
 		text_u64(&p, &r->value.bytes);

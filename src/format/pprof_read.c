@@ -54,6 +54,7 @@ struct reader {
 	struct spans strings, mappings, locations, functions, samples;
 	struct type types[MAX_TYPES];
 	size_t ntypes;
+	size_t end; /* of what could be read of the message */
 	struct roles roles;
 	uint64_t period, default_type;
 	uint64_t *comments;
@@ -253,6 +254,7 @@ static struct seep_error *find_roles(struct reader *r)
 {
 	struct roles *o = &r->roles;
 	char list[200] = "";
+	bool nameless = false;
 
 	*o = (struct roles){ MAX_TYPES, MAX_TYPES, MAX_TYPES, MAX_TYPES };
 	for (size_t i = 0; i < r->ntypes; i++) {
@@ -260,6 +262,7 @@ static struct seep_error *find_roles(struct reader *r)
 			   *unit = string(r, r->types[i].unit, 1);
 		size_t n = strlen(list);
 
+		nameless |= r->types[i].name >= r->strings.n;
 		snprintf(list + n, sizeof(list) - n, "%s%.40s/%.20s", n ? ", " : "", name, unit);
 		if (is_one_of(name, "alloc_objects", "alloc_count", "allocations"))
 			o->alloc_blocks = i;
@@ -285,6 +288,10 @@ static struct seep_error *find_roles(struct reader *r)
 		return NULL;
 	if (!r->ntypes)
 		return format_bad(r->in, PPROF_TITLE, "it has no sample types");
+	/* writers put the strings last */
+	if (nameless)
+		return seep_error_new(0, "%s breaks off at byte %zu, before the names of its values",
+		                      r->in->path, r->end);
 	return seep_error_new(0, "%s is a pprof profile, but not one of memory: it holds %s",
 	                      r->in->path, list);
 }
@@ -536,6 +543,7 @@ static void first_round(struct reader *r, const struct buf *raw)
 		if (f.number == PPROF_COMMENT)
 			take_numbers(r, &f, &r->comments, &r->ncomments, &r->cap_comments);
 	}
+	r->end = cursor_offset(c.failed ? &before : &c);
 	if (c.failed)
 		format_warn(
 			r->in,

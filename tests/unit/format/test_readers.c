@@ -197,6 +197,53 @@ static void memcheck(void **state)
 	profile_free(p);
 }
 
+/* Of one process the last check counts; of several in one log all do. */
+static void memcheck_several(void **state)
+{
+	static const char again[] =
+		"==7== 10 bytes in 1 blocks are definitely lost in loss record 1 of 1\n"
+		"==7==    at 0x1: malloc (in /m.so)\n==7==    by 0x2: first (a.c:1)\n==7== \n"
+		"==7== LEAK SUMMARY:\n==7==    definitely lost: 10 bytes in 1 blocks\n"
+		"==7== 30 bytes in 3 blocks are definitely lost in loss record 1 of 1\n"
+		"==7==    at 0x1: malloc (in /m.so)\n==7==    by 0x2: second (a.c:2)\n==7== \n"
+		"==7== LEAK SUMMARY:\n==7== ERROR SUMMARY: 1 errors from 1 contexts\n";
+	static const char two[] =
+		"==7== 10 bytes in 1 blocks are definitely lost in loss record 1 of 1\n"
+		"==7==    at 0x1: malloc (in /m.so)\n==7==    by 0x2: first (a.c:1)\n==7== \n"
+		"==7== LEAK SUMMARY:\n==7== ERROR SUMMARY: 1 errors from 1 contexts\n"
+		"==8== 30 bytes in 3 blocks are definitely lost in loss record 1 of 1\n"
+		"==8==    at 0x1: malloc (in /m.so)\n==8==    by 0x2: second (a.c:2)\n==8== \n";
+	static const char head[] =
+		"<?xml version=\"1.0\"?>\n<valgrindoutput>\n<tool>memcheck</tool>\n<pid>7</pid>\n";
+	static const char record[] =
+		"<error><kind>Leak_DefinitelyLost</kind><xwhat><text>%d bytes in 1 blocks are definitely "
+		"lost in loss record %d of 2</text></xwhat><stack><frame><ip>0x2</ip><fn>f%d</fn>"
+		"</frame></stack></error>\n";
+	struct profile *p;
+	struct buf xml = { 0 };
+	size_t warnings;
+
+	p = read_bytes(again, sizeof(again) - 1, "again", &warnings);
+	assert_int_equal(warnings, 1);
+	assert_value(profile_totals(p, -1).inuse, 3, 30);
+	find_site(p, "malloc<second<[definitely lost]");
+	profile_free(p);
+	p = read_bytes(two, sizeof(two) - 1, "two", &warnings);
+	assert_int_equal(warnings, 1); /* the second's summary is missing */
+	assert_value(profile_totals(p, -1).inuse, 4, 40);
+	profile_free(p);
+	buf_puts(&xml, head);
+	for (int check = 0; check < 2; check++)
+		for (int i = 1; i <= 2; i++)
+			buf_printf(&xml, record, check ? 100 : 7, i, i);
+	buf_puts(&xml, "</valgrindoutput>\n");
+	p = read_bytes(xml.data, xml.len, "xml", &warnings);
+	assert_int_equal(warnings, 1);
+	assert_value(profile_totals(p, -1).inuse, 2, 200);
+	profile_free(p);
+	buf_release(&xml);
+}
+
 static void memcheck_xml(void **state)
 {
 	struct profile *p = read_sample("memcheck.xml", NULL);
@@ -382,6 +429,7 @@ int main(void)
 		cmocka_unit_test(folded),
 		cmocka_unit_test(lsan),
 		cmocka_unit_test(memcheck),
+		cmocka_unit_test(memcheck_several),
 		cmocka_unit_test(memcheck_xml),
 		cmocka_unit_test(memleak),
 		cmocka_unit_test(heaptrack),

@@ -222,20 +222,11 @@ static int copy_symbol(struct joiner *j, const struct prof_symbol *s, bool rebui
 
 	if (GROW(j, symbols) < 0)
 		return -1;
-	to = &j->out->symbols[j->out->nsymbols];
-	to->nlines = s->nlines;
-	to->lines = calloc(s->nlines ? s->nlines : 1, sizeof(*to->lines));
-	if (!to->lines)
+	to = &j->out->symbols[j->out->nsymbols++];
+	if (prof_symbol_copy(to, s) < 0)
 		return -1;
-	j->out->nsymbols++;
-	for (uint32_t i = 0; i < s->nlines; i++) {
-		to->lines[i].line = rebuilt ? 0 : s->lines[i].line;
-		to->lines[i].inlined = s->lines[i].inlined;
-		if (str_copy(&to->lines[i].function, s->lines[i].function) < 0 ||
-		    str_copy(&to->lines[i].linkage, s->lines[i].linkage) < 0 ||
-		    str_copy(&to->lines[i].file, s->lines[i].file) < 0)
-			return -1;
-	}
+	for (uint32_t i = 0; i < to->nlines && rebuilt; i++)
+		to->lines[i].line = 0;
 	return 0;
 }
 

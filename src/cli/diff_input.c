@@ -250,8 +250,12 @@ struct seep_error *diff_inputs_open(const struct diff_input_options *o, char **n
 	in->symbolizers = calloc(in->n, sizeof(*in->symbolizers));
 	if (!in->symbolizers)
 		return &seep_error_nomem;
-	for (size_t i = 0; !err && i < in->n; i++) {
-		err = symbol_cli_run(&o->symbols, in->profiles[i], &in->symbolizers[i]);
+	/* the last first: of one process it has all the code of the others, and debug information is read but once */
+	for (size_t i = in->n; !err && i-- > 0;) {
+		if (o->symbols.symbols && i + 1 < in->n)
+			err = profile_take_names(in->profiles[i], in->profiles[in->n - 1]);
+		if (!err)
+			err = symbol_cli_run(&o->symbols, in->profiles[i], &in->symbolizers[i]);
 		if (!err && in->symbolizers[i])
 			err = add_warnings(in, in->symbolizers[i]);
 	}

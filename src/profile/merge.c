@@ -62,25 +62,10 @@ static int merge_module(struct merge *m, const struct prof_module *mod, uint32_t
 
 static int copy_symbol(struct merge *m, const struct prof_symbol *from, uint32_t *ret_id)
 {
-	struct prof_symbol *to;
-
 	if (GROW(m, symbols) < 0)
 		return -1;
-	to = &m->out->symbols[m->out->nsymbols];
-	to->nlines = from->nlines;
-	to->lines = calloc(from->nlines, sizeof(*to->lines));
-	if (!to->lines)
-		return -1;
 	*ret_id = (uint32_t)m->out->nsymbols++;
-	for (uint32_t i = 0; i < from->nlines; i++) {
-		to->lines[i].line = from->lines[i].line;
-		to->lines[i].inlined = from->lines[i].inlined;
-		if (str_copy(&to->lines[i].function, from->lines[i].function) < 0 ||
-		    str_copy(&to->lines[i].linkage, from->lines[i].linkage) < 0 ||
-		    str_copy(&to->lines[i].file, from->lines[i].file) < 0)
-			return -1;
-	}
-	return 0;
+	return prof_symbol_copy(&m->out->symbols[*ret_id], from);
 }
 
 /* symbol_of[] is filled on demand: only the symbols of frames that are new here are copied. */

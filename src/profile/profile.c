@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/error.h"
 
 struct profile *profile_new(void)
@@ -258,6 +259,24 @@ struct prof_totals profile_totals_of(const struct profile *p, unsigned int kinds
 		prof_value_add(&t.peak, &s->peak);
 	}
 	return t;
+}
+
+int prof_symbol_copy(struct prof_symbol *to, const struct prof_symbol *from)
+{
+	*to = (struct prof_symbol){ .lines = calloc(from->nlines ? from->nlines : 1,
+		                                    sizeof(*to->lines)) };
+	if (!to->lines)
+		return -1;
+	to->nlines = from->nlines;
+	for (uint32_t i = 0; i < from->nlines; i++) {
+		to->lines[i].line = from->lines[i].line;
+		to->lines[i].inlined = from->lines[i].inlined;
+		if (str_copy(&to->lines[i].function, from->lines[i].function) < 0 ||
+		    str_copy(&to->lines[i].linkage, from->lines[i].linkage) < 0 ||
+		    str_copy(&to->lines[i].file, from->lines[i].file) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 struct prof_totals profile_totals(const struct profile *p, int kind)

@@ -241,6 +241,15 @@ struct prof_stacks {
 };
 struct prof_stacks profile_stacks(const struct profile *p);
 
+/* Copies a symbol's lines into a place its profile owns already: what was copied before memory ran out (-1) is freed with it. */
+int prof_symbol_copy(struct prof_symbol *to, const struct prof_symbol *from);
+
+/*
+ * Gives the frames of `to` that have no symbol those that `from` has for the same code: the same address in the same file.
+ * A frame that `from` could not name either stays without.
+ */
+struct seep_error *profile_take_names(struct profile *to, const struct profile *from);
+
 /*
  * A new profile that holds all of `in` (children of one run, several processes):
  * modules are matched by build-id and path, frames by (module, file address,

@@ -529,6 +529,41 @@ static void unsound_input_is_refused(void **state)
 	seep_error_free(err);
 }
 
+/* Another mapping of the same file, and what is not the same, and what has a name already. */
+static void names_are_taken(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_new("a"), *b = synth_new("b");
+	struct profile *both[] = { a, b };
+	uint32_t frames[2][4];
+	size_t had;
+
+	for (int i = 0; i < 2; i++) {
+		struct profile *p = both[i];
+		uint64_t base = i ? 0x7000000 : 0x400000;
+		uint32_t app = synth_module(p, "/bin/app", base, 1);
+		uint32_t other = synth_module(p, "/lib/other.so", 0x10000000, (uint8_t)(2 + i));
+
+		frames[i][0] = synth_frame(p, 0, app, 0x10, "outer", "o.c", 1);
+		frames[i][1] = synth_frame(p, frames[i][0], app, 0x20, "inner", "i.c", 2);
+		frames[i][2] = synth_frame(p, 0, other, 0x30, "rebuilt", "r.c", 3);
+		frames[i][3] = synth_frame(p, 0, app, 0x40, i ? "mine" : "theirs", "m.c", 4);
+		synth_site(p, frames[i][1], PROF_HEAP, 8, 1, 0);
+	}
+	for (int k = 0; k < 3; k++)
+		b->frames[frames[1][k]].symbol = 0;
+	had = b->nsymbols;
+	assert_null(profile_take_names(b, a));
+	assert_null(profile_check(b));
+	assert_int_equal(b->nsymbols, had + 2);
+	assert_string_equal(b->symbols[b->frames[frames[1][0]].symbol].lines[0].function, "outer");
+	assert_string_equal(b->symbols[b->frames[frames[1][1]].symbol].lines[0].file, "i.c");
+	assert_int_equal(b->frames[frames[1][2]].symbol, 0); /* another build-id */
+	assert_string_equal(b->symbols[b->frames[frames[1][3]].symbol].lines[0].function, "mine");
+	/* nothing is left to take */
+	assert_null(profile_take_names(b, a));
+	assert_int_equal(b->nsymbols, had + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -548,6 +583,7 @@ int main(void)
 		cmocka_unit_test(events_line_up_on_one_clock),
 		cmocka_unit_test(long_timelines_keep_their_peak),
 		cmocka_unit_test(unsound_input_is_refused),
+		cmocka_unit_test(names_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

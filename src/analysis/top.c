@@ -9,7 +9,7 @@
  * to subtract them from the last ones.
  *
  * Looking up names may take seconds (the DWARF of a browser), so when code keeps appearing it is given
- * a tenth of the time; until then new frames show as addresses.
+ * a quarter of the time; until then new frames show as addresses.
  */
 #include "analysis/top.h"
 
@@ -24,7 +24,7 @@
 #include "profile/profile.h"
 #include "sym/sym.h"
 
-#define NAMES_SHARE 10u /* names take at most one part in this many of the time */
+#define NAMES_SHARE 4u /* names take at most one part in this many of the time */
 
 /* ---- filters --------------------------------------------------------------------- */
 
@@ -145,6 +145,7 @@ static void start_anew(struct top *t)
 	t->weight = 0;
 	t->readings = 0;
 	t->based = false;
+	t->symbols_until = 0;
 	view_free(t->view);
 	t->view = NULL;
 	profile_free(t->profile);
@@ -233,7 +234,9 @@ static struct seep_error *name_places(struct top *t, struct profile *p)
 	_cleanup_free_ bool *nameless = NULL;
 	struct seep_error *err;
 
-	if (!t->options.symbolizer || !known_places(t, p) || start < t->symbols_until)
+	if (!t->options.symbolizer || !known_places(t, p))
+		return NULL;
+	if (p->live && start < t->symbols_until) /* what ended is not read again */
 		return NULL;
 	nameless = calloc(p->nframes, sizeof(*nameless));
 	if (!nameless)

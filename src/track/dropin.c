@@ -131,15 +131,17 @@ static bool set_uid(void)
 }
 
 /* What seep itself was asked for counts more than what another profiler's variables say. */
-static void choose_mode(void)
+static void choose_mode(bool asked)
 {
 	uint64_t period = 0;
 
 	/* Where there is a jemalloc, it is it that is meant, if it can profile. */
 	if (dropin.prof && !real.mallctl) {
 		period = 1ull << dropin.lg_sample;
-		if (!dropin.prof_active)
-			opt.active = false;
+		if (!asked) {
+			opt.active &= dropin.prof_active;
+			dropin.threads_inactive = !dropin.prof_thread_active_init;
+		}
 	}
 	if (dropin.sample_parameter)
 		period = dropin.sample_parameter;
@@ -180,7 +182,7 @@ void dropin_options(bool asked)
 	read_gperftools(v);
 	gperftools_options(profile);
 	jemalloc_options(conf);
-	choose_mode();
+	choose_mode(asked);
 	dropin.transient = !asked &&
 	                   (dropin.heapprofile[0] || dropin.prof || dropin.sample_parameter);
 }

@@ -59,7 +59,6 @@ char *dropin_text(const struct dropin_profile *p, uint64_t *ret_len, uint64_t *r
 void dropin_begin(struct dropin_since *s);
 void dropin_forget(struct dropin_since *s);
 uint64_t dropin_in_use(unsigned int kinds); /* bytes */
-void dropin_write_forked(void);
 
 /* Text without stdio: always terminated, cut at `end`. */
 char *text_str(char *p, char *end, const char *s);
@@ -85,6 +84,7 @@ struct dropin_settings {
 	int64_t lg_interval;
 	char prefix[DROPIN_PATH];
 	/* what follows from them */
+	bool threads_inactive; /* new threads do not record */
 	bool transient; /* nobody but a drop-in wants the ledger: it goes when the program ends */
 };
 extern struct dropin_settings dropin __attribute__((visibility("hidden")));

@@ -610,9 +610,9 @@ static int control(enum control c, const struct access *a)
 	case PROF_RESET:
 		return prof_reset(a);
 	case PROF_THREAD_ACTIVE_INIT:
-		r = flag(a, dropin.prof_thread_active_init, &on);
+		r = flag(a, !dropin.threads_inactive, &on);
 		if (!r)
-			dropin.prof_thread_active_init = on;
+			dropin.threads_inactive = !on;
 		return r;
 	case THREAD_PROF_ACTIVE:
 		r = flag(a, !t_self->inactive, &on);

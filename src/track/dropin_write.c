@@ -79,13 +79,19 @@ char *text_zeros(char *p, char *end, uint64_t v, int digits)
 
 void text_say(const char *const *parts)
 {
-	char line[2 * 1024];
-	char *p = line, *end = line + sizeof(line) - 1;
+	struct { /* struct iovec */
+		const char *base;
+		size_t len;
+	} line[16];
+	int n = 0;
 
-	for (; *parts; parts++)
-		p = text_str(p, end, *parts);
-	*p++ = '\n';
-	sys_write(2, line, (size_t)(p - line));
+	for (; *parts && n < 15; parts++, n++) {
+		line[n].base = *parts;
+		line[n].len = strlen(*parts);
+	}
+	line[n].base = "\n";
+	line[n++].len = 1;
+	sys6(SYS_writev, 2, (long)line, n, 0, 0, 0);
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -202,8 +208,8 @@ static void put_file(const char *path)
 
 static bool sums_need(uint64_t n)
 {
-	uint64_t room = n + n / 2 + 512;
-	struct sums *more;
+	struct sums *more, *old = sums;
+	uint64_t room = n + n / 2 + 512, old_room = sums_room;
 
 	nsums = n;
 	if (n <= sums_room)
@@ -211,10 +217,11 @@ static bool sums_need(uint64_t n)
 	more = mem_map(room * sizeof(*more));
 	if (!more)
 		return false;
-	if (sums)
-		mem_unmap(sums, sums_room * sizeof(*sums));
-	sums = more;
-	sums_room = room;
+	/* First the new one, then the old one goes: a child may be forked in between. */
+	store_release(&sums, more);
+	store_release(&sums_room, room);
+	if (old)
+		mem_unmap(old, old_room * sizeof(*old));
 	return true;
 }
 
@@ -587,6 +594,8 @@ long dropin_write(const struct dropin_profile *p, const char *path, struct dropi
 
 	if (!*path)
 		return -ENOENT;
+	if (strlen(path) >= DROPIN_PATH)
+		return -ENAMETOOLONG;
 	if (!collect(p->since))
 		return -ENOMEM;
 	if (!sys_failed(sys_stat_nofollow(path, &st)) && !S_ISREG(st.st_mode))
@@ -658,9 +667,14 @@ static uint32_t next_tick(void)
 
 void dropin_forget(struct dropin_since *s)
 {
-	if (s->base)
-		mem_unmap(s->base, s->base_size);
+	struct ledger_peak *base = s->base;
+	uint64_t size = s->base_size;
+
+	/* In this order: a child may be forked in between, and would unmap what has come there since. */
 	*s = (struct dropin_since){ 0 };
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (base)
+		mem_unmap(base, size);
 }
 
 void dropin_begin(struct dropin_since *s)

@@ -253,7 +253,7 @@ bool thread_begin(void)
 	thread_tick(t);
 	if (t->index < LEDGER_THREAD_OTHER && !g.threads[t->index].born)
 		g.threads[t->index].born = t->now;
-	t->inactive = !dropin.prof_thread_active_init;
+	t->inactive = dropin.threads_inactive;
 	thread_settings(t);
 	t->state = T_READY;
 	if (!late && have_key) {

@@ -9,13 +9,11 @@ import glob
 import os
 import re
 import signal
-import socket
-import time
 import urllib.error
 import urllib.request
 
-from harness import (LIBRARY, SOAK, Skip, case, check, check_between, check_equal, main, need_program, need_target,
-                     wait_for)
+from harness import (LIBRARY, SOAK, Skip, case, check, check_between, check_equal, main, need_program, need_root,
+                     need_target, wait_for)
 
 COMMANDS = 'dropin_commands'
 FUNCTIONS = ('keep_small', 'keep_large', 'churn', 'keep_big')
@@ -90,8 +88,8 @@ def read(w, path, tool, index='inuse_space', target=COMMANDS, functions=FUNCTION
     return found
 
 
-def truths(truth, since=None):
-    """What the program itself counted, by pprof's names of values; `since`: an earlier truth to subtract."""
+def truths(truth):
+    """What the program itself counted, by pprof's names of values."""
     sites = truth['sites']
     return {
         'inuse_space': {n: s['alloc_bytes'] - s['free_bytes'] for n, s in sites.items()
@@ -558,7 +556,6 @@ def killed_while_it_writes_it_leaves_no_half_file(w):
         wait_for(lambda n=i, f=folder: len(os.listdir(f)) > 2 + n % 7, 'profiles')
         process.kill()
         process.wait()
-        time.sleep(0)
         for name in os.listdir(folder):
             check(name.endswith('.heap'), 'a file that is no profile:', name)
             whole(os.path.join(folder, name))
@@ -582,6 +579,22 @@ def where_files_have_no_nameless_form(w):
     os.mkfifo(w.file('fifo'))
     ran = Ran(w, 'c', LIBRARY, ['mdump=' + w.file('fifo')], status=98, MALLOC_CONF=conf)
     check('prof.dump' in ran.run.stderr, 'a pipe that nobody reads', ran.run.stderr)
+
+
+@case
+def without_proc(w):
+    """No /proc to read the environment from, nor to link a nameless file by: the C library is asked, a file renamed."""
+    need_root()
+    ran = w.bare([need_program('unshare'), '-m', 'sh', '-c', 'mount --make-rprivate / && umount -l /proc && exec "$@"',
+                  'sh', 'env', 'LD_PRELOAD=' + LIBRARY, 'HEAPPROFILE=' + w.file('p'), need_target(COMMANDS), 'alloc', 'dump=x'])
+    if 'umount' in ran.stderr or 'unshare' in ran.stderr:
+        raise Skip('cannot take /proc away: ' + ran.stderr)
+    check_equal(ran.status, 0, ran.describe())
+    names = sorted(n for n in os.listdir(w.path) if os.path.isfile(w.file(n)))
+    check_equal([re.sub(r'_\d+', '', n) for n in names], ['p.0001.heap', 'p.0002.heap'], 'files')
+    with open(w.file(names[0])) as f:
+        text = f.read()
+    check(re.search(r'^ +40: +3276800 \[', text, re.M) and text.endswith('MAPPED_LIBRARIES:\n'), text)
 
 
 @case

@@ -41,6 +41,19 @@ static WHOLE uint64_t make(uint64_t size)
 	return addr;
 }
 
+/* One site for all, also from a compiler that unrolls loops. */
+static WHOLE uint64_t make_many(int n, uint64_t size, uint64_t *ret)
+{
+	uint64_t addr = 0;
+
+	for (volatile int i = 0; i < n; i++) {
+		addr = make(size);
+		if (ret)
+			ret[i] = addr;
+	}
+	return addr;
+}
+
 static void drop(uint64_t addr)
 {
 	assert_true(event_free(t_self, addr, LEDGER_HEAP));
@@ -132,8 +145,7 @@ static void exact_profiles_say_what_happened(void **state)
 	assert_int_equal(t.nlines, 0);
 	assert_string_equal(t.first,
 	                    "heap profile:      0:        0 [     0:        0] @ heapprofile");
-	for (int i = 0; i < 10; i++)
-		block[i] = make(100);
+	make_many(10, 100, block);
 	make(0);
 	for (int i = 0; i < 4; i++)
 		drop(block[i]);
@@ -181,9 +193,7 @@ static void sessions_begin_when_they_begin(void **state)
 	dropin_begin(&since);
 	assert_int_equal(taken(DROPIN_GPERFTOOLS, &since, true).nlines, 0);
 	drop(before);
-	for (int i = 0; i < 20; i++)
-		before = make(1000);
-	drop(before);
+	drop(make_many(20, 1000, NULL));
 	t = taken(DROPIN_GPERFTOOLS, &since, true);
 	check_line(&t.head, 19, 19000, 20, 20000);
 	t = taken(DROPIN_GPERFTOOLS, &ever, true);
@@ -207,8 +217,7 @@ static void sampled_profiles_are_biased(void **state)
 	(void)state;
 	dropin_period(4096);
 	assert_int_equal(t_self->mode, M_SAMPLED);
-	for (int i = 0; i < 1000; i++)
-		make(1500);
+	make_many(1000, 1500, NULL);
 	t = taken(DROPIN_GPERFTOOLS, &ever, true);
 	assert_string_equal(strchr(t.first, '@'), "@ heap_v2/4096");
 	/* Each was recorded, so that many samples are what a reader must see, to within rounding. */
@@ -255,8 +264,7 @@ static void profiles_of_a_moving_target(void **state)
 	store_release(&stop, false);
 	g.multi = g.careful = true;
 	dropin_begin(&since);
-	for (int i = 0; i < 10; i++)
-		make(1 << 20);
+	make_many(10, 1 << 20, NULL);
 	for (uintptr_t i = 0; i < 3; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)), 0);
 	for (int i = 0; i < 200; i++) {

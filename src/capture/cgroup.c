@@ -68,7 +68,29 @@ bool cgroup_stat_value(const char *text, const char *key, uint64_t *ret)
 
 /* ---- which group ------------------------------------------------------------------------ */
 
-/* The line of /proc/PID/cgroup that counts: v1's memory before v2's, for in a mixed system v2 has no memory. */
+bool cgroup_parse_group(char *line, char *ret_path, size_t size, bool *ret_v2)
+{
+	char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL, *rest;
+
+	line[strcspn(line, "\n")] = '\0';
+	if (!path || path[1] != '/' || strlen(path + 1) >= size)
+		return false;
+	*path++ = '\0';
+	*ret_v2 = !strncmp(line, "0::", 2) && !names[1];
+	if (*ret_v2) {
+		snprintf(ret_path, size, "%s", path);
+		return true;
+	}
+	for (char *name = strtok_r(names + 1, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		if (!strcmp(name, "memory")) {
+			snprintf(ret_path, size, "%s", path);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* v1's memory before v2: in a mixed system v2 has no memory controller. */
 static bool group_of(pid_t pid, char *ret_path, size_t size, bool *ret_v2)
 {
 	char file[64], line[1024];
@@ -78,27 +100,28 @@ static bool group_of(pid_t pid, char *ret_path, size_t size, bool *ret_v2)
 	snprintf(file, sizeof(file), "/proc/%d/cgroup", (int)pid);
 	f = fopen(file, "re");
 	while (f && fgets(line, sizeof(line), f)) {
-		char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
-
-		line[strcspn(line, "\n")] = '\0';
-		if (!path || strlen(path + 1) >= size)
-			continue;
-		*path++ = '\0';
-		names++;
-		for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
-			if (!strcmp(name, "memory")) {
-				snprintf(ret_path, size, "%s", path);
-				*ret_v2 = false;
-				return true;
-			}
-		}
-		if (!strncmp(line, "0:", 2)) {
-			snprintf(ret_path, size, "%s", path);
-			*ret_v2 = true;
-			found = true;
-		}
+		found |= cgroup_parse_group(line, ret_path, size, ret_v2);
+		if (found && !*ret_v2)
+			break;
 	}
 	return found;
+}
+
+bool cgroup_parse_mount(char *line, bool v2, char *ret_point, char *ret_root)
+{
+	char *dash = strstr(line, " - "), type[32], options[1024], *rest;
+
+	if (!dash || sscanf(dash, " - %31s %*s %1023s", type, options) != 2 ||
+	    sscanf(line, "%*d %*d %*s %4095s %4095s", ret_root, ret_point) != 2)
+		return false;
+	if (v2)
+		return !strcmp(type, "cgroup2");
+	if (strcmp(type, "cgroup") != 0)
+		return false;
+	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest))
+		if (!strcmp(o, "memory"))
+			return true;
+	return false;
 }
 
 /* The mount of that hierarchy: where, and which group is its root. */
@@ -108,20 +131,9 @@ static bool find_mount(bool v2, char ret_point[PATH_MAX], char ret_root[PATH_MAX
 	_cleanup_free_ char *line = NULL;
 	size_t cap = 0;
 
-	while (f && getline(&line, &cap, f) > 0) {
-		char *dash = strstr(line, " - "), type[32], options[1024];
-
-		if (!dash || sscanf(dash, " - %31s %*s %1023s", type, options) != 2 ||
-		    sscanf(line, "%*d %*d %*s %4095s %4095s", ret_root, ret_point) != 2)
-			continue;
-		if (v2 ? !strcmp(type, "cgroup2") : !strcmp(type, "cgroup")) {
-			if (v2)
-				return true;
-			for (char *o = strtok(options, ","); o; o = strtok(NULL, ","))
-				if (!strcmp(o, "memory"))
-					return true;
-		}
-	}
+	while (f && getline(&line, &cap, f) > 0)
+		if (cgroup_parse_mount(line, v2, ret_point, ret_root))
+			return true;
 	return false;
 }
 
@@ -152,33 +164,26 @@ static void add_level(struct cgroup_memory *c, const char *dir, bool v2)
 		close(l->stat);
 }
 
-static void open_levels(struct cgroup_memory *c, bool v2)
+void cgroup_open_levels(struct cgroup_memory *c, const char *point, const char *root,
+                        const char *path, bool v2)
 {
-	char point[PATH_MAX], root[PATH_MAX];
 	_cleanup_free_ char *dir = NULL;
-	const char *below = c->path;
-	size_t len, least;
+	size_t len = strlen(root), least = strlen(point);
 
-	if (!find_mount(v2, point, root))
-		return;
-	len = strlen(root);
-	if (len > 1 && !strncmp(below, root, len) && (!below[len] || below[len] == '/'))
-		below += len;
-	if (asprintf(&dir, "%s%s", point, strcmp(below, "/") != 0 ? below : "") < 0) {
+	if (len > 1 && !strncmp(path, root, len) && (!path[len] || path[len] == '/'))
+		path += len;
+	if (asprintf(&dir, "%s%s", point, strcmp(path, "/") != 0 ? path : "") < 0) {
 		dir = NULL;
 		return;
 	}
-	least = strlen(point);
-	if (strstr(below, "/..") || access(dir, F_OK) < 0)
+	/* A group outside of what is mounted here begins with "/..". */
+	if (strstr(path, "/..") || access(dir, F_OK) < 0)
 		dir[least] = '\0';
 	for (;;) {
-		char *slash;
-
 		add_level(c, dir, v2);
 		if (strlen(dir) <= least)
 			break;
-		slash = strrchr(dir, '/');
-		*slash = '\0';
+		*strrchr(dir, '/') = '\0';
 	}
 }
 
@@ -196,7 +201,7 @@ void cgroup_release(struct cgroup_memory *c)
 
 bool cgroup_find(struct cgroup_memory *c, pid_t pid)
 {
-	char path[sizeof(c->path)];
+	char path[sizeof(c->path)], point[PATH_MAX], root[PATH_MAX];
 	bool v2;
 
 	if (!group_of(pid, path, sizeof(path), &v2))
@@ -205,7 +210,8 @@ bool cgroup_find(struct cgroup_memory *c, pid_t pid)
 		return c->nlevels > 0;
 	cgroup_release(c);
 	memcpy(c->path, path, sizeof(path));
-	open_levels(c, v2);
+	if (find_mount(v2, point, root))
+		cgroup_open_levels(c, point, root, path, v2);
 	return c->nlevels > 0;
 }
 

@@ -35,6 +35,15 @@ bool cgroup_find(struct cgroup_memory *c, pid_t pid);
 void cgroup_read(const struct cgroup_memory *c, uint64_t *ret_used, uint64_t *ret_limit);
 void cgroup_release(struct cgroup_memory *c); /* also of a zeroed one */
 
+/* ---- its parts, for the tests ---- */
+
+/* A line of /proc/PID/cgroup, which is changed: the group's path, when the line is v1's memory or v2. */
+bool cgroup_parse_group(char *line, char *ret_path, size_t size, bool *ret_v2);
+/* A line of mountinfo: where the hierarchy is mounted, and its root there (PATH_MAX each). */
+bool cgroup_parse_mount(char *line, bool v2, char *ret_point, char *ret_root);
+/* Opens the group `path` and all above it, as mounted at `point` from `root` on. */
+void cgroup_open_levels(struct cgroup_memory *c, const char *point, const char *root,
+                        const char *path, bool v2);
 /* The value behind "key " in text of such lines; false: not there. */
 bool cgroup_stat_value(const char *text, const char *key, uint64_t *ret);
 

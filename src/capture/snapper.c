@@ -36,6 +36,15 @@
 #define FIND_NS 20000000u /* how long a process may be in another cgroup before that is noticed */
 #define BURST 64
 
+/* A snapshot that was taken: later ones of the same process tell of it. */
+struct note {
+	pid_t pid;
+	uint64_t start_real_ns; /* of the process: pids come again */
+	uint64_t time;          /* ns since then */
+	uint64_t rss;
+	char *reason;
+};
+
 struct watched {
 	char *path;
 	bool ready; /* the ledger is open; false: still being set up */
@@ -47,7 +56,6 @@ struct watched {
 	struct cgroup_memory cgroup;
 	uint64_t found_ns; /* when the cgroup was last looked up */
 	uint64_t next_ns;  /* when to look again */
-	uint64_t rss;
 	struct triggers triggers;
 };
 
@@ -60,6 +68,8 @@ struct snapper {
 	struct watched **watched;
 	size_t n, cap;
 	size_t taken;
+	struct note *notes;
+	size_t nnotes;
 	bool finishing;
 };
 
@@ -161,10 +171,8 @@ static void introduce(struct snapper *s, struct watched *w)
 	w->gone = w->pidfd < 0;
 	if (w->pidfd >= 0 && epoll_ctl(s->epoll, EPOLL_CTL_ADD, w->pidfd, &ev) < 0)
 		w->gone = true;
-	if (s->o.triggers.growth_rss) {
-		snprintf(path, sizeof(path), "/proc/%d/statm", (int)w->pid);
-		w->statm = open(path, O_RDONLY | O_CLOEXEC);
-	}
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)w->pid);
+	w->statm = open(path, O_RDONLY | O_CLOEXEC);
 	/* In a run the watch begins with the process; one that runs already is what it is. */
 	if (!s->ledger_dir && !ledger_file_totals(&w->ledger, &t)) {
 		first.inuse = t.inuse_bytes;
@@ -269,7 +277,54 @@ static void read_events(struct snapper *s)
 	} while (n == BURST);
 }
 
+static uint64_t read_rss(const struct watched *w)
+{
+	unsigned long long pages = 0;
+	char text[128];
+	ssize_t n = w->statm >= 0 ? pread(w->statm, text, sizeof(text) - 1, 0) : 0;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	if (sscanf(text, "%*u %llu", &pages) != 1)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 /* ---- snapshots --------------------------------------------------------------------------------- */
+
+bool snapper_note(const struct snapper *s, struct profile *p)
+{
+	for (size_t i = 0; i < s->nnotes; i++) {
+		const struct note *n = &s->notes[i];
+
+		if (n->pid != p->pid || n->start_real_ns != p->start_real_ns)
+			continue;
+		if (!profile_add_event(p, n->time, PROF_EVENT_SNAPSHOT, n->reason) ||
+		    (n->rss && !profile_add_rss(p, n->time, n->rss)))
+			return false;
+	}
+	return true;
+}
+
+static bool remember(struct snapper *s, const struct profile *p, const char *reason, uint64_t rss)
+{
+	struct note n = { p->pid, p->start_real_ns, p->duration_ns, rss, NULL };
+
+	if (!s->notes)
+		s->notes = calloc(SNAPPER_NOTES, sizeof(*s->notes));
+	if (!s->notes)
+		return false;
+	n.reason = strdup(reason);
+	if (!n.reason)
+		return false;
+	if (s->nnotes == SNAPPER_NOTES) {
+		free(s->notes[0].reason);
+		memmove(s->notes, s->notes + 1, --s->nnotes * sizeof(*s->notes));
+	}
+	s->notes[s->nnotes++] = n;
+	return true;
+}
 
 struct seep_error *snapper_prepare(struct snapper *s)
 {
@@ -295,8 +350,7 @@ static struct seep_error *take(struct snapper *s, const char *ledger, struct wat
 		err = snapper_prepare(s);
 	if (!err && s->o.prepare)
 		err = s->o.prepare(p, s->o.arg);
-	if (!err && (!profile_add_event(p, p->duration_ns, PROF_EVENT_SNAPSHOT, reason) ||
-	             (w && w->rss && !profile_add_rss(p, p->duration_ns, w->rss))))
+	if (!err && (!remember(s, p, reason, w && !w->gone ? read_rss(w) : 0) || !snapper_note(s, p)))
 		err = &seep_error_nomem;
 	if (!err)
 		err = series_add(&s->series, p, when, reason, ret_path);
@@ -347,20 +401,6 @@ struct seep_error *snapper_take(struct snapper *s, pid_t pid, const char *reason
 
 /* ---- looking ------------------------------------------------------------------------------------- */
 
-static uint64_t read_rss(const struct watched *w)
-{
-	unsigned long long pages = 0;
-	char text[128];
-	ssize_t n = w->statm >= 0 ? pread(w->statm, text, sizeof(text) - 1, 0) : 0;
-
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	if (sscanf(text, "%*u %llu", &pages) != 1)
-		return 0;
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* False: the ledger cannot be read any more. */
 static bool read_facts(struct snapper *s, struct watched *w, uint64_t now,
                        struct trigger_facts *ret_facts)
@@ -376,7 +416,7 @@ static bool read_facts(struct snapper *s, struct watched *w, uint64_t now,
 	f.requests = w->ledger.h.snap_requests;
 	state = w->ledger.h.state;
 	f.ended = w->gone || state == LEDGER_EXITED || state == LEDGER_EXECED;
-	f.rss = w->rss = read_rss(w);
+	f.rss = s->o.triggers.growth_rss ? read_rss(w) : 0;
 	if (s->o.triggers.cgroup[0] > 0 && !w->gone) {
 		if (now >= w->found_ns + FIND_NS || !w->found_ns) {
 			cgroup_find(&w->cgroup, w->pid);
@@ -502,6 +542,9 @@ void snapper_free(struct snapper *s)
 	while (s->n)
 		forget(s, s->n - 1);
 	free(s->watched);
+	for (size_t i = 0; i < s->nnotes; i++)
+		free(s->notes[i].reason);
+	free(s->notes);
 	if (s->inotify >= 0)
 		close(s->inotify);
 	if (s->epoll >= 0)

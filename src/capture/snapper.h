@@ -62,6 +62,13 @@ struct seep_error *snapper_take(struct snapper *s, pid_t pid, const char *reason
 /* The target has ended, or the watch is to: what is due at the ends of processes. */
 void snapper_finish(struct snapper *s);
 
+/*
+ * What was noted of the process that p is of, as events and resident memory of p: each snapshot taken of it (the last
+ * SNAPPER_NOTES of all processes together).  False: out of memory.
+ */
+bool snapper_note(const struct snapper *s, struct profile *p);
+#define SNAPPER_NOTES 4096u
+
 size_t snapper_count(const struct snapper *s);    /* snapshots taken */
 size_t snapper_kept(const struct snapper *s);     /* of them, and of earlier ones, still there */
 const char *snapper_dir(const struct snapper *s); /* of the series */

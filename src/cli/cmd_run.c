@@ -303,6 +303,7 @@ int cmd_run(int argc, char **argv)
 			err = run_check_resolve(&check);
 		if (!err)
 			err = snap_cli_resolve(&snaps);
+		o.snaps = &snaps;
 		snaps.symbols = o.symbols;
 		snaps.blocks = o.blocks;
 		if (check.mode != CHECK_MODE_NONE && !summary_given)

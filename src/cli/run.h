@@ -19,8 +19,9 @@ struct run_options {
 	const char *out, *dir, *json;
 	uint64_t period; /* bytes, when sampling */
 	bool sampled, follow, keep, quiet, summary, symbols, blocks, progress, json_given;
-	bool snapshot; /* leave one behind */
-	bool inactive; /* record nothing until `seep ctl` says so */
+	bool snapshot;                /* leave one behind */
+	const struct snap_cli *snaps; /* what was taken meanwhile */
+	bool inactive;                /* record nothing until `seep ctl` says so */
 };
 
 /* ---- run_watch.c: from start to end ---------------------------------------- */

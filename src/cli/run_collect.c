@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/snap_cli.h"
 #include "cli/snapshot_name.h"
 #include "profile/profile.h"
 #include "wire/ledger.h"
@@ -158,6 +159,10 @@ static void read_part(const struct run_options *o, pid_t pid, const struct ledge
 	struct profile *p = NULL;
 	struct seep_error *err = ledger_read(l->path, &read, &p);
 
+	if (!err && o->snaps->snapper && !snapper_note(o->snaps->snapper, p)) {
+		profile_free(p);
+		err = &seep_error_nomem;
+	}
 	if (err) {
 		cli_fail("run", err);
 		res->unreadable++;

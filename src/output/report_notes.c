@@ -164,7 +164,8 @@ static void note_capture(struct notes *n)
 		     "is allocated through it.");
 	if (p->attached)
 		note(n, "attached", 0,
-		     "Tracking began while the program ran: blocks from before are not in it.");
+		     "Tracking began while the program ran, or was off for a time: blocks allocated then are "
+		     "not in it.");
 	if (p->forked)
 		note(n, "forked", 0,
 		     "This is a forked process: blocks inherited from its parent are not in it.");

@@ -281,7 +281,7 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 
 	g.multi = g.careful = true;
 	if (g.hdr)
-		g.hdr->flags &= ~LEDGER_F_SINGLE;
+		__atomic_fetch_and(&g.hdr->flags, ~LEDGER_F_SINGLE, __ATOMIC_RELAXED);
 	if (!t)
 		return real.pthread_create(th, attr, fn, arg);
 	if (settings_stale(t))

@@ -354,6 +354,7 @@ void thread_settings(struct thread *t)
 		t->mode = M_OFF;
 		t->countdown = COUNTDOWN_OFF;
 		store_relaxed(&g.exact, false);
+		__atomic_fetch_or(&g.hdr->flags, LEDGER_F_ATTACHED, __ATOMIC_RELAXED);
 	} else if (load_relaxed(&c->mode) == LEDGER_SAMPLED && period > 1) {
 		t->period_index = period_index(period);
 		t->period = g.hdr->periods[t->period_index];

@@ -81,7 +81,7 @@ enum ledger_kind { LEDGER_HEAP = 0, LEDGER_MMAP = 1, LEDGER_STACK = 2, LEDGER_NK
 #define LEDGER_F_BYPASSED 0x1u /* the program's malloc is not ours: bundled or static allocator */
 #define LEDGER_F_FORKED \
 	0x2u /* the process is a forked child: it inherited blocks not listed here */
-#define LEDGER_F_ATTACHED 0x4u /* tracking began while the program ran */
+#define LEDGER_F_ATTACHED 0x4u /* tracking began while the program ran, or was off at some time */
 #define LEDGER_F_SINGLE 0x8u   /* no second thread was ever seen */
 #define LEDGER_F_TRANSIENT \
 	0x10u /* made for another profiler's sake (docs/DROP-IN.md): goes when its process ends */

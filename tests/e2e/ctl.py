@@ -26,6 +26,8 @@ def blocks(w, c, phase):
 @case
 def shows_the_state(w):
     c = Commanded(w, preload='')
+    notes = w.report(c.ledger()).data['notes']
+    check('attached' not in [n['code'] for n in notes], 'nothing is missing', notes)
     state = ctl(w, c)
     check_equal((state['pid'], state['state'], state['active'], state['sample']), (c.pid, 'active', True, None), 'state')
     check_equal((state['threads'], state['threads_taken'], state['taken']), (1, 1, True), 'threads')
@@ -57,6 +59,7 @@ def off_and_on_again(w):
     check_equal(blocks(w, c, 3).inuse, 100, 'all since')
     report = w.report(c.ledger())
     check(not report.losses.get('unmatched_free'), 'frees of what was not recorded are no loss', report.losses)
+    check('attached' in [n['code'] for n in report.data['notes']], 'the report says what is not in it', report.data['notes'])
     c.end()
 
 

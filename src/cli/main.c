@@ -13,6 +13,8 @@
 const struct cli_command cli_commands[] = {
 	{ "run", "[OPTIONS] [--] COMMAND [ARGUMENTS]",
 	  "Start a program, track its memory, report at the end", cmd_run },
+	{ "attach", "[OPTIONS] PID|NAME", "Track a process that is already running", cmd_attach },
+	{ "detach", "[OPTIONS] PID|NAME", "Take the tracker out of a process again", cmd_detach },
 #ifdef SEEP_HAVE_REPORT
 	{ "report", "[OPTIONS] LEDGER|SNAPSHOT|PID|NAME",
 	  "Where the memory is: by site, function, module, thread", cmd_report },

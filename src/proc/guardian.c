@@ -371,7 +371,7 @@ static void watch(struct ward *w, uint64_t deadline)
 	}
 }
 
-static void settle(int *sock)
+void guardian_settle(int *sock)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t all;
@@ -453,7 +453,7 @@ guardian_main(int sock, pid_t pid, bool clone, uint64_t max_stop_ns, struct guar
 	static struct ward w;
 	struct timeval tv = { .tv_sec = (time_t)(max_stop_ns / 1000000000u) + 1 };
 
-	settle(&sock);
+	guardian_settle(&sock);
 	w.sock = sock;
 	w.shared = shared;
 	/* A seep that does not read must not keep the target standing. */

@@ -78,6 +78,8 @@ struct seep_error *guardian_start(pid_t pid, bool clone, uint64_t max_stop_ns,
                                   struct guardian *ret_guardian);
 /* Lets a stopped target go.  false: the guardian is gone (and the target runs). */
 bool guardian_resume(struct guardian *g);
+/* What a process that traces needs first: its own session, no signals, no file but *sock, which may be renumbered. */
+void guardian_settle(int *sock);
 /* Ends the guardian, which undoes everything, and reaps it. */
 void guardian_release(struct guardian *g);
 

@@ -273,6 +273,16 @@ static size_t xstate_size(const uint8_t *state, size_t len)
 	return size;
 }
 
+/* What the kernel wants to see in a frame's vector state. */
+static void state_frame(uint8_t *state, size_t size)
+{
+	memset(state + XSTATE_SW, 0, 48);
+	memcpy(state + XSTATE_SW, &(uint32_t){ XSTATE_MAGIC1 }, 4);
+	memcpy(state + XSTATE_SW + 4, &(uint32_t){ (uint32_t)size + 4 }, 4);
+	memcpy(state + XSTATE_SW + 8, &(uint64_t){ ~0ull }, 8);
+	memcpy(state + XSTATE_SW + 16, &(uint32_t){ (uint32_t)size }, 4);
+}
+
 /* Registers as they have to be in user space, where no kernel code starts an interrupted call again. */
 static struct kernel_ucontext context_of(const struct user_regs_struct *r, uint64_t mask)
 {
@@ -341,11 +351,7 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 	size = xstate_size(state, iov.iov_len);
 	if (!size)
 		return false;
-	memset(state + XSTATE_SW, 0, 48);
-	memcpy(state + XSTATE_SW, &(uint32_t){ XSTATE_MAGIC1 }, 4);
-	memcpy(state + XSTATE_SW + 4, &(uint32_t){ (uint32_t)size + 4 }, 4);
-	memcpy(state + XSTATE_SW + 8, &(uint64_t){ ~0ull }, 8);
-	memcpy(state + XSTATE_SW + 16, &(uint32_t){ (uint32_t)size }, 4);
+	state_frame(state, size);
 	fp = (sp - RED_ZONE - size - 4) & ~63ull;
 	own = ((fp - sizeof(uc)) & ~15ull) - 8;
 	child = ((own - sizeof(uc)) & ~15ull) - 8;
@@ -563,5 +569,63 @@ int inject_call(struct tracees *ts, struct tracee *t, const struct inject_place 
 	}
 	ts->hangup = hangup;
 	ptrace(PTRACE_SETOPTIONS, t->tid, 0, 0);
+	return r;
+}
+
+/* ---- a thread that is borrowed ------------------------------------------------ */
+
+int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t function,
+                  uint64_t argument, uint64_t top)
+{
+	static struct frame f;
+	static uint8_t state[XSTATE_MAX];
+	struct iovec iov = { state, sizeof(state) };
+	struct user_regs_struct regs = t->regs;
+	uint64_t mask = 0, all = ~0ull, fp, at, cs_at;
+	uint32_t magic2 = XSTATE_MAGIC2;
+	struct kernel_ucontext uc;
+	size_t size, len;
+	int r = -ENOTSUP;
+
+	if (!place->restorer || ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask) ||
+	    ptrace(PTRACE_GETREGSET, t->tid, NT_X86_XSTATE, &iov))
+		return place->restorer ? -ESRCH : -ENOTSUP;
+	size = xstate_size(state, iov.iov_len);
+	f.mem = open_memory(t->tid, O_RDWR);
+	if (!size || f.mem < 0 || rseq_sequence(&f, t->tid, &cs_at))
+		goto out;
+	state_frame(state, size);
+	uc = context_of(&t->regs, mask);
+	/* A handler would make it return EINTR, which a program without handlers may not expect. */
+	if ((int64_t)t->regs.orig_rax >= 0 && (int64_t)t->regs.rax == -516) {
+		uc.regs.ax = t->regs.orig_rax;
+		uc.regs.ip = t->regs.rip - 2;
+	}
+	fp = (top - size - 4) & ~63ull;
+	at = ((fp - sizeof(uc)) & ~15ull) - 8;
+	len = (size_t)(fp + size + 4 - at);
+	if (len > sizeof(f.made))
+		goto out;
+	uc.regs.fpstate = fp;
+	memset(f.made, 0, len);
+	memcpy(f.made, &place->restorer, 8);
+	memcpy(f.made + 8, &uc, sizeof(uc));
+	memcpy(f.made + (fp - at), state, size);
+	memcpy(f.made + (fp - at) + size, &magic2, sizeof(magic2));
+	if (pwrite(f.mem, f.made, len, (off_t)at) != (ssize_t)len)
+		goto out;
+	regs.rip = function;
+	regs.rdi = argument;
+	regs.rsp = at;
+	regs.rax = 0;
+	regs.orig_rax = (uint64_t)-1;
+	regs.eflags &= ~0x500ull;
+	iov = (struct iovec){ &regs, sizeof(regs) };
+	r = ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &iov) ? -ESRCH : 0;
+	if (!r)
+		ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(all), &all);
+out:
+	if (f.mem >= 0)
+		close(f.mem);
 	return r;
 }

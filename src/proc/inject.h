@@ -58,4 +58,17 @@ struct inject_call {
 int inject_call(struct tracees *ts, struct tracee *t, const struct inject_place *place,
                 struct inject_call *call, uint64_t deadline_ns);
 
+/*
+ * A thread lent for one call of a function, on a stack of its own.  Where inject_call() waits and puts everything
+ * back, here all is prepared so that the thread itself does: it stands as if a signal handler had just been
+ * entered, and when the function returns it goes on as after one.  Once this has succeeded the tracer may let
+ * it go, or die.  The thread has all signals blocked meanwhile.  A call it waits in is made again, with its full
+ * timeout where it has a relative one.
+ *
+ * The stack must be mapped and nobody's, [.., top); function(argument) is called.  0; -ENOTSUP: no frame can
+ * be had here (no rt_sigreturn found, the thread is in a restartable sequence); -ESRCH: gone.
+ */
+int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t function,
+                  uint64_t argument, uint64_t top);
+
 #endif

@@ -11,6 +11,7 @@
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
 
+#include "track/attach.h"
 #include "track/hooks.h"
 
 /* ---- mappings ------------------------------------------------------------------------------ */
@@ -373,6 +374,7 @@ EXPORT int dlclose(void *h)
 	if (t) {
 		t->state = T_TRACKER;
 		modules_changed();
+		attach_module_closed();
 		leave(t);
 	}
 	return r;

@@ -11,9 +11,11 @@
  */
 #include <string.h>
 
+#include "track/attach.h"
 #include "track/check.h"
 #include "track/dropin.h"
 #include "track/snap.h"
+#include "wire/attach.h"
 
 struct tracker g;
 
@@ -106,8 +108,9 @@ void tracker_forked(void)
 		g.ready = false;
 		g.multi = g.suspicious = g.careful = false;
 		g.unmap_epoch++;
+		/* Without a ledger of its own it must not touch its parent's. */
 		if (opt.only || !ledger_create(true)) {
-			threads_init();
+			g.hdr = NULL;
 			give_up();
 		} else {
 			g.exact = true;
@@ -130,10 +133,73 @@ void tracker_forked(void)
 	lock_give(&lock);
 }
 
+/* ---- attached to a program that runs: attach.c ------------------------------------------ */
+
+void tracker_resolve_late(void)
+{
+	real_resolve_late();
+	/* From here on nothing begins by itself. */
+	store_release(&init_state, INIT_DONE);
+	store_release(&resolved, true);
+}
+
+int tracker_begin_late(bool multi)
+{
+	bool forked = forked_child();
+
+	if (forked) { /* a child of a process that was attached to */
+		mem_forked();
+		cfi_forked();
+		children_forked();
+		g.ledger = NULL;
+	}
+	g.ready = g.dead = false;
+	g.suspicious = false;
+	g.multi = g.careful = multi;
+	g.unmap_epoch++;
+	if (!ledger_create(false))
+		return REFUSED_LEDGER;
+	g.exact = false;
+	modules_forked();
+	unwind_forked();
+	if (!parts_init()) {
+		store_release(&g.hdr->state, (uint32_t)LEDGER_DISABLED);
+		ledger_let_go();
+		return REFUSED_MEMORY;
+	}
+	threads_return();
+	thread_key_init();
+	allocator_note();
+	if (multi)
+		g.hdr->flags &= ~LEDGER_F_SINGLE;
+	filter_init();
+	store_release(&g.ready, true);
+	store_release(&g.hdr->state, (uint32_t)LEDGER_LIVE);
+	return 0;
+}
+
+bool tracker_end(void)
+{
+	bool left;
+
+	store_release(&g.ready, false);
+	filter_none();
+	left = threads_leave();
+	ledger_finish();
+	if (left)
+		ledger_let_go();
+	return left;
+}
+
 static void __attribute__((constructor(101))) library_loaded(void)
 {
+	if (attach_loaded_late()) {
+		store_release(&init_state, INIT_DONE); /* until it is told to */
+		return;
+	}
 	if (!tracker_begin())
 		return;
+	seep_attach_status.mode = ATTACH_MODE_PRELOADED;
 	thread_key_init();
 	/* So that even a program that never allocates leaves a ledger with its main thread. */
 	if (t_self == &thread_cold)

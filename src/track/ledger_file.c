@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "track/attach.h"
 #include "track/dropin.h"
 
 #define MiB ((uint64_t)1 << 20)
@@ -318,11 +319,28 @@ static void path_of(char *path, size_t size, int pid, uint32_t seq)
 	put_str(p, end, ".ledger");
 }
 
+/* A file that somebody else has made, for the next ledger. */
+static int given_fd = -1;
+static char given_path[sizeof(g.ledger_path)];
+
+void ledger_adopt(int fd, const char *path)
+{
+	given_fd = fd;
+	put_str(given_path, given_path + sizeof(given_path), path);
+}
+
 static long make_file(int pid, uint64_t start_ticks, uint32_t *ret_seq)
 {
 	uint32_t seq;
 	long fd = -ENOENT;
 
+	if (given_fd >= 0) {
+		fd = given_fd;
+		given_fd = -1;
+		memcpy(g.ledger_path, given_path, sizeof(g.ledger_path));
+		*ret_seq = 0;
+		return fd;
+	}
 	if (!opt.dir[0]) {
 		char *end = opt.dir + sizeof(opt.dir), *p = put_str(opt.dir, end, "/dev/shm/seep-");
 
@@ -375,6 +393,39 @@ static bool ready_sections(void)
 	       ledger_ensure(g.sites, 4096) && ledger_ensure(g.points, 4096);
 }
 
+static void *left_map; /* zeros, where the ledger of an earlier attachment was */
+static uint64_t left_size;
+
+static void release(void *map, uint64_t size)
+{
+	/* Where it was attached before, stragglers may still come: nothing but zeros is there for them. */
+	if (!attach_loaded_late() ||
+	    sys_failed((long)sys_mmap(map, size, PROT_READ | PROT_WRITE,
+	                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+	                              0)))
+		sys_munmap(map, size);
+	else {
+		left_map = map;
+		left_size = size;
+	}
+}
+
+void ledger_let_go(void)
+{
+	/* A kernel that counts what might be used refuses that much: then the file stays mapped. */
+	if (!sys_failed((long)sys_mmap(g.ledger, g.ledger_size, PROT_READ | PROT_WRITE,
+	                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+	                               0))) {
+		left_map = g.ledger;
+		left_size = g.ledger_size;
+	}
+}
+
+uint64_t ledger_clock_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
 bool ledger_create(bool forked)
 {
 	static struct ledger_header draft; /* too large for a small stack; made under init's lock */
@@ -386,6 +437,7 @@ bool ledger_create(bool forked)
 	uint64_t start_ticks = read_start_ticks();
 	unsigned int scale;
 	uint32_t seq = 0;
+	bool again = false;
 	void *map = NULL;
 	long fd, r;
 
@@ -406,8 +458,10 @@ bool ledger_create(bool forked)
 		r = sys_ftruncate((int)fd, h->file_size);
 		if (r)
 			continue;
-		map = sys_mmap(NULL, h->file_size, PROT_READ | PROT_WRITE,
-		               MAP_SHARED | MAP_NORESERVE, (int)fd, 0);
+		/* Where the last one was, when there was one: threads may still look there. */
+		again = left_map && left_size == h->file_size;
+		map = sys_mmap(again ? left_map : NULL, h->file_size, PROT_READ | PROT_WRITE,
+		               MAP_SHARED | MAP_NORESERVE | (again ? MAP_FIXED : 0), (int)fd, 0);
 		if (!sys_failed((long)map))
 			break;
 		map = NULL;
@@ -437,7 +491,8 @@ bool ledger_create(bool forked)
 	h->periods[1] = control.period;
 	h->flags = LEDGER_F_SINGLE | (forked ? LEDGER_F_FORKED : 0) |
 	           (opt.minimal && !g.main_entered ? LEDGER_F_ATTACHED : 0) |
-	           (dropin.transient ? LEDGER_F_TRANSIENT : 0);
+	           (dropin.transient ? LEDGER_F_TRANSIENT : 0) |
+	           (attach_loaded_late() && !forked ? LEDGER_F_ATTACHED : 0);
 	h->parent_pid_ledger = forked ? parent : 0;
 	h->control.active = control.active != 0;
 	h->control.mode = h->mode;
@@ -465,11 +520,11 @@ bool ledger_create(bool forked)
 	return true;
 
 fail_mapped:
-	sys_munmap(map, h->file_size);
+	release(map, h->file_size);
 	map = NULL;
 fail:
 	if (map)
-		sys_munmap(map, h->file_size);
+		release(map, h->file_size);
 	sys_unlink(g.ledger_path);
 	say("no room for the ledger ", g.ledger_path);
 	g.ledger = NULL;

@@ -48,11 +48,11 @@ bool live_init(void)
 	bucket_space.used = sizeof(g.buckets[0]);
 	g.buckets[0].head = LEDGER_BLOCK_VALID << 1;
 	h->buckets_used = 1;
-	/* A forked child inherits its parent's directory, which points into the parent's ledger. */
+	/* A forked child inherits its parent's directory, which points into the parent's ledger; attached again, ours into the last one. */
 	for (uint32_t i = 0; i < LEDGER_ROOT_SLOTS; i += 4096 / sizeof(void *)) {
 		bool used = false;
 
-		if (!(h->flags & LEDGER_F_FORKED))
+		if (!(h->flags & (LEDGER_F_FORKED | LEDGER_F_ATTACHED)))
 			break;
 		for (uint32_t j = i; j < i + 4096 / sizeof(void *); j++)
 			used |= live_root[j] != NULL;

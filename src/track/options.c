@@ -8,7 +8,13 @@
 
 #include "track/track.h"
 
+static const struct options defaults = { .active = true, .period = 512 * 1024 };
 struct options opt = { .active = true, .period = 512 * 1024 };
+
+void options_reset(void)
+{
+	opt = defaults;
+}
 
 static bool key_is(const char *s, size_t n, const char *key)
 {

@@ -9,7 +9,7 @@
  */
 #include <string.h>
 
-#include "track/track.h"
+#include "track/attach.h"
 
 struct real real;
 
@@ -63,10 +63,35 @@ void real_resolve(void)
 	cxx_direct = new_module[0] && malloc_module == new_module;
 }
 
+/* Loaded late, nothing is behind us: what the program uses is what comes first. */
+void real_resolve_late(void)
+{
+	const char *module;
+
+#define HOOK(ret, name, args, call) real.name = (__typeof__(real.name))symbol_first(#name, &module);
+#define HOOK_OPT(ret, name, args, call) HOOK(ret, name, args, call)
+#include "track/hooks.def"
+#undef HOOK
+#undef HOOK_OPT
+	if (!symbol_first("malloc", &malloc_module) || !symbol_first("_Znwm", &new_module))
+		new_module = "";
+	cxx_direct = new_module[0] && malloc_module == new_module;
+}
+
+void real_detach_self(void)
+{
+	int (*detach)(pthread_t) = real.pthread_detach;
+
+	if (!detach)
+		detach = (int (*)(pthread_t))symbol_anywhere("pthread_detach");
+	if (detach)
+		detach(pthread_self());
+}
+
 void allocator_note(void)
 {
 	for (size_t i = 0; malloc_module[i] && i < sizeof(g.hdr->allocator) - 1; i++)
 		g.hdr->allocator[i] = malloc_module[i];
-	if (symbol_before_us("malloc"))
+	if (!attach_loaded_late() && symbol_before_us("malloc"))
 		g.hdr->flags |= LEDGER_F_BYPASSED;
 }

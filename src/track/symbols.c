@@ -168,7 +168,7 @@ bool symbol_before_us(const char *name)
 	return false;
 }
 
-void *symbol_anywhere(const char *name)
+void *symbol_first(const char *name, const char **ret_module)
 {
 	unsigned int guard = 0;
 
@@ -176,8 +176,17 @@ void *symbol_anywhere(const char *name)
 	     l = l->l_next, guard++) {
 		void *p = l->l_ld == _DYNAMIC ? NULL : find_in(l, name);
 
-		if (p)
+		if (p) {
+			*ret_module = l->l_name ? l->l_name : "";
 			return p;
+		}
 	}
 	return NULL;
+}
+
+void *symbol_anywhere(const char *name)
+{
+	const char *module;
+
+	return symbol_first(name, &module);
 }

@@ -72,6 +72,11 @@ static inline long sys_munmap(void *addr, size_t len)
 	return sys6(SYS_munmap, (long)addr, (long)len, 0, 0, 0, 0);
 }
 
+static inline long sys_mprotect(void *addr, size_t len, int prot)
+{
+	return sys6(SYS_mprotect, (long)addr, (long)len, prot, 0, 0, 0);
+}
+
 static inline long sys_madvise(void *addr, size_t len, int advice)
 {
 	return sys6(SYS_madvise, (long)addr, (long)len, advice, 0, 0, 0);

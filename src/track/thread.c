@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "track/attach.h"
 #include "track/dropin.h"
 
 #define MAX_SHARDS 64
@@ -30,6 +31,7 @@ __thread struct thread *t_self __attribute__((tls_model("initial-exec"))) = &thr
 
 static struct lock threads_lock;
 static struct thread *free_threads, *late_threads;
+static struct thread *all_threads; /* never shorter, but in a forked child */
 static bool shard_taken[MAX_SHARDS];
 static uint8_t shard_ready[MAX_SHARDS][READY_CHUNKS];
 static struct growing thread_space;
@@ -80,6 +82,7 @@ static void thread_end(void *arg)
 		return;
 	if (t->shard >= 0)
 		store_release(&shard_taken[t->shard], false);
+	t->tid = 0;
 	t->next = free_threads;
 	free_threads = t;
 	lock_give(&threads_lock);
@@ -106,6 +109,8 @@ void threads_init(void)
 	memset(shard_ready, 0, shard_top * sizeof(shard_ready[0]));
 	shard_top = 0;
 	free_threads = late_threads = NULL;
+	if (forked_child())
+		all_threads = NULL; /* wiped */
 	if (!alive_mark)
 		alive_mark = wiped_pages(4096);
 	if (alive_mark)
@@ -135,11 +140,15 @@ static struct thread *state_new(int tid, int32_t *ret_shard)
 
 	if (!lock_take(&threads_lock))
 		return NULL;
-	t = free_threads;
-	if (t)
-		free_threads = t->next;
-	else
-		t = late_reuse();
+	if (t_self != &thread_cold && t_self != &thread_off && t_self->tid == tid) {
+		t = t_self; /* from an earlier attachment */
+	} else {
+		t = free_threads;
+		if (t)
+			free_threads = t->next;
+		else
+			t = late_reuse();
+	}
 	/* The last shard is shared by all threads that find no other. */
 	for (int32_t i = 0; i < (int32_t)g.nshards - 1; i++) {
 		if (!shard_taken[i]) {
@@ -149,10 +158,20 @@ static struct thread *state_new(int tid, int32_t *ret_shard)
 		}
 	}
 	lock_give(&threads_lock);
-	if (!t)
+	if (!t) {
 		t = wiped_pages(sizeof(*t));
+		if (t) {
+			t->all = load_relaxed(&all_threads);
+			while (!__atomic_compare_exchange_n(&all_threads, &t->all, t, false,
+			                                    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+				;
+		}
+	}
 	if (t) {
+		struct thread *all = t->all;
+
 		memset(t, 0, offsetof(struct thread, pcs));
+		t->all = all;
 		t->tid = tid;
 	}
 	*ret_shard = shard;
@@ -189,6 +208,76 @@ static uint32_t ledger_index(int tid)
 out:
 	lock_give(&threads_lock);
 	return index;
+}
+
+/* ---- a tracker that is sent away and comes back: attach.c ------------------------------------- */
+
+#define LEAVE_ROUNDS 2000 /* of about a millisecond */
+
+static void pause_ms(void)
+{
+	struct timespec ts = { 0, 1000000 };
+
+	sys6(SYS_nanosleep, (long)&ts, 0, 0, 0, 0, 0);
+}
+
+/*
+ * No slot leads here any more, so threads only come out.  One that had read its state just before
+ * it was changed here still goes through once, and says READY afterwards: hence several quiet rounds.
+ */
+bool threads_leave(void)
+{
+	unsigned int quiet = 0;
+
+	for (unsigned int round = 0; round < LEAVE_ROUNDS && quiet < 3; round++) {
+		bool all_out = true, changed = false;
+
+		for (struct thread *t = load_acquire(&all_threads); t; t = t->all) {
+			uint32_t ready = T_READY, state = load_acquire(&t->state);
+
+			if (state == T_COLD || t == t_self)
+				continue;
+			if (state == T_READY &&
+			    __atomic_compare_exchange_n(&t->state, &ready, (uint32_t)T_COLD, false,
+			                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+				totals_flush(t);
+				totals_unwinds(t);
+				changed = true;
+			} else if (t->tid && sys6(SYS_tgkill, g.pid, t->tid, 0, 0, 0, 0) != -ESRCH) {
+				all_out = false;
+			}
+		}
+		quiet = all_out && !changed ? quiet + 1 : 0;
+		pause_ms();
+	}
+	if (t_self->state == T_REAL || t_self->state == T_TRACKER)
+		t_self->state = T_COLD;
+	for (struct thread *t = load_acquire(&all_threads); t; t = t->all)
+		store_relaxed(&t->countdown, INT64_MAX / 2);
+	store_relaxed(&thread_cold.countdown, INT64_MAX / 2);
+	return quiet >= 3;
+}
+
+/* Under a new ledger: every thread begins again with its next event. */
+void threads_return(void)
+{
+	if (!lock_take(&threads_lock))
+		return;
+	for (struct thread *t = load_acquire(&all_threads); t; t = t->all) {
+		store_relaxed(&t->state, (uint32_t)T_COLD);
+		store_relaxed(&t->countdown, 0);
+		/* Its owner takes it up again, unless there is none any more. */
+		if (!t->tid || sys6(SYS_tgkill, g.pid, t->tid, 0, 0, 0, 0) == -ESRCH) {
+			t->tid = 0;
+			t->next = free_threads;
+			free_threads = t;
+		}
+	}
+	store_relaxed(&thread_cold.countdown, 0);
+	/* Where a forked child of such a process was left alone, its threads stand here. */
+	thread_off.countdown = 0;
+	store_release(&thread_off.state, (uint32_t)T_COLD);
+	lock_give(&threads_lock);
 }
 
 static bool thread_dead_already(int tid)
@@ -399,6 +488,7 @@ uint32_t thread_tick(struct thread *t)
 	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
 	          (uint64_t)now << 32;
 	totals_tick(t, ns);
+	attach_tick();
 	return now;
 }
 

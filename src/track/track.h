@@ -123,6 +123,7 @@ struct thread {
 	bool inactive;       /* thread.prof.active */
 	uint8_t *ready;      /* for each chunk of counters: has storage */
 	struct thread *next; /* free or late ones */
+	struct thread *all;  /* the next of all there ever were */
 	struct stack_range foreign[64];
 	/* which path came last time after the same path, from the same place: unwind.h */
 	uint32_t last_path;
@@ -267,6 +268,7 @@ struct variable {
 };
 void environ_read(struct variable *vars, size_t nvars);
 
+void options_reset(void);
 void say(const char *a, const char *b); /* "seep: a b\n" on stderr when verbose */
 
 /* ---- ledger_file.c --------------------------------------------------------- */
@@ -428,7 +430,8 @@ extern struct real real __attribute__((visibility("hidden")));
 /* symbols.c.  The function of that name in the modules behind us, in load order; *ret_module its path. */
 void *symbol_next(const char *name, const char **ret_module);
 bool symbol_before_us(const char *name); /* a module in front of us defines it */
-void *symbol_anywhere(const char *name); /* of any module but us */
+void *symbol_first(const char *name, const char **ret_module); /* of any module but us */
+void *symbol_anywhere(const char *name);
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
 extern bool cxx_direct; /* operator new and delete do not go through malloc: they are events themselves */

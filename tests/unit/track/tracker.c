@@ -6,6 +6,7 @@
  * ledger, and functions named malloc.
  */
 #include "tracker.h"
+#include "track/attach.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -42,6 +43,13 @@ void filter_none(void) {}
 void filter_add(uint64_t addr) {}
 
 void filter_remove(uint64_t addr) {}
+
+bool attach_loaded_late(void)
+{
+	return false;
+}
+
+void attach_tick(void) {}
 
 /* ---- up and down --------------------------------------------------------------------------- */
 

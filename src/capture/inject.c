@@ -169,7 +169,8 @@ static struct seep_error *make_call(struct inject_target *t, enum attach_order o
 	if (!rq->own_thread)
 		rq->pthread_create = 0;
 	strcpy(rq->entry_name, ATTACH_ENTRY);
-	rq->deadline_mono_ns = now_ns() + FIND_TIME + WORK_TIME;
+	rq->deadline_mono_ns = inject_foreign_time(t->pid) ? UINT64_MAX
+	                                                   : now_ns() + FIND_TIME + WORK_TIME;
 	c->code = inject_stub;
 	c->code_len = (size_t)(inject_stub_end - inject_stub);
 	c->data = rq;
@@ -181,7 +182,6 @@ static struct seep_error *make_call(struct inject_target *t, enum attach_order o
 	err = borrow_thread(t->pid, c, ret);
 	if (err)
 		return err;
-	rq->ledger[sizeof(rq->ledger) - 1] = '\0';
 	return inject_outcome(t, ret);
 }
 
@@ -202,65 +202,88 @@ static struct seep_error *already(const struct inject_target *t)
 		(int)t->pid);
 }
 
+/* In the tracing process: the library has a number now. */
+static void name_library(void *data)
+{
+	struct attach_request *rq = data;
+
+	if (rq->library_fd >= 0)
+		snprintf(rq->library, sizeof(rq->library), "/proc/self/fd/%d", rq->library_fd);
+}
+
+static void give_files(struct inject_target *t)
+{
+	struct borrow_call *c = &t->call;
+
+	t->request.library_fd = t->request.ledger_fd = -1;
+	if (t->ledger_fd >= 0) {
+		c->fds[c->nfds] = t->ledger_fd;
+		c->fd_at[c->nfds++] = offsetof(struct attach_request, ledger_fd);
+	}
+	if (t->library_fd >= 0) {
+		c->fds[c->nfds] = t->library_fd;
+		c->fd_at[c->nfds++] = offsetof(struct attach_request, library_fd);
+	}
+	c->prepare = name_library;
+}
+
 struct seep_error *attach_inject(pid_t pid, const struct attach_options *opts,
                                  struct attach_result *ret)
 {
-	_cleanup_inject_target_ struct inject_target t = { 0 };
-	_cleanup_free_ char *library = NULL, *dir = NULL;
-	uint64_t began = now_ns();
-	struct borrow_result res;
-	struct seep_error *err;
+	_cleanup_inject_target_ struct inject_target t = { .ledger_fd = -1, .library_fd = -1 };
+	_cleanup_image_ struct image *before = NULL;
 	struct attach_result r = { .path = ATTACH_INJECT };
-	int n;
+	struct attach_request *rq = &t.request;
+	uint64_t began = now_ns();
+	struct borrow_result res = { 0 };
+	struct seep_error *err;
 
 	err = inject_look(pid, &t);
 	if (err)
 		return err;
 	if (t.status_at && (is_attached(&t) || t.status.mode == ATTACH_MODE_PRELOADED))
 		return already(&t);
-	if (opts->library)
-		library = strdup(opts->library);
-	else
-		err = launch_find_library(&library);
+	if (!rq->entry)
+		err = inject_library_choose(&t, opts->library);
+	if (!err)
+		err = inject_ledger_make(&t, opts->ledger_dir);
 	if (err)
 		return err;
-	if (!library)
-		return &seep_error_nomem;
-	if (opts->ledger_dir) {
-		dir = realpath(opts->ledger_dir, NULL);
-		if (!dir)
-			return seep_error_hint(seep_error_new(errno,
-			                                      "cannot use the ledger directory %s",
-			                                      opts->ledger_dir),
-			                       "It must exist: mkdir -p %s", opts->ledger_dir);
-	}
-	n = snprintf(t.request.library, sizeof(t.request.library), "%s", library);
-	if (n >= (int)sizeof(t.request.library))
-		return seep_error_new(ENAMETOOLONG, "%s", library);
-	n = snprintf(t.request.options, sizeof(t.request.options), "%s%s%smode=%s,sample=%" PRIu64,
-	             dir ? "dir=" : "", dir ? dir : "", dir ? "," : "",
-	             opts->full ? "full" : "sampled",
-	             opts->full     ? 1
-	             : opts->period ? opts->period
-	                            : DEFAULT_PERIOD);
-	if (n >= (int)sizeof(t.request.options))
-		return seep_error_new(ENAMETOOLONG, "%s", dir);
-	t.request.ledger_fd = -1;
+	snprintf(rq->options, sizeof(rq->options), "mode=%s,sample=%" PRIu64,
+	         opts->full ? "full" : "sampled",
+	         opts->full     ? 1
+	         : opts->period ? opts->period
+	                        : DEFAULT_PERIOD);
+	rq->for_ns = opts->for_ns;
+	give_files(&t);
+	before = inject_before_clone(&t, &r.stopped_ns);
 	err = make_call(&t, ATTACH_BEGIN, &res);
-	if (err)
+	if (err) {
+		/* The target may still get there, but then it finds its time to be over. */
+		unlink(rq->ledger_path);
 		return err;
-	r.stopped_ns = res.stopped_ns;
+	}
+	r.stopped_ns += res.stopped_ns;
 	r.total_ns = now_ns() - began;
-	r.ledger = strdup(t.request.ledger);
+	if (before && inject_before_count(before, &r.before_blocks, &r.before_bytes))
+		inject_before_write(t.ledger_fd, r.before_blocks, r.before_bytes);
+	r.ledger = strdup(rq->ledger_path);
 	if (!r.ledger)
 		return &seep_error_nomem;
+	if (opts->for_ns || opts->budget)
+		err = inject_watch_start(pid, t.ledger_fd, opts);
+	if (err) {
+		attach_result_release(&r);
+		seep_error_free(detach_inject(pid, opts));
+		return err;
+	}
 	*ret = r;
 	return NULL;
 }
 
 struct seep_error *detach_inject(pid_t pid, const struct attach_options *opts)
 {
-	_cleanup_inject_target_ struct inject_target t = { 0 };
+	_cleanup_inject_target_ struct inject_target t = { .ledger_fd = -1, .library_fd = -1 };
 	struct borrow_result res;
 	struct seep_error *err = inject_look(pid, &t);
 
@@ -276,7 +299,7 @@ struct seep_error *detach_inject(pid_t pid, const struct attach_options *opts)
 		                       run ? "There its tracker stays; `seep ctl` can pause it."
 		                           : "`seep ps` lists what is being tracked.");
 	}
-	t.request.ledger_fd = -1;
+	give_files(&t);
 	err = make_call(&t, ATTACH_END, &res);
 	/* All that is left of it then is that the old ledger stays mapped. */
 	if (err && t.request.state == ATTACH_REFUSED && t.request.error == REFUSED_STUCK) {
@@ -288,7 +311,7 @@ struct seep_error *detach_inject(pid_t pid, const struct attach_options *opts)
 
 char *attach_inject_obstacle(pid_t pid)
 {
-	_cleanup_inject_target_ struct inject_target t = { 0 };
+	_cleanup_inject_target_ struct inject_target t = { .ledger_fd = -1, .library_fd = -1 };
 	_cleanup_error_ struct seep_error *err = inject_look(pid, &t);
 
 	return err ? strdup(err->message) : NULL;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "capture/process.h"
@@ -144,7 +145,7 @@ struct seep_error *inject_look(pid_t pid, struct inject_target *ret)
 {
 	struct seep_error *err;
 
-	*ret = (struct inject_target){ .pid = pid };
+	*ret = (struct inject_target){ .pid = pid, .ledger_fd = -1, .library_fd = -1 };
 	err = look_at_state(ret);
 	if (!err) {
 		err = dynsym_read(pid, &ret->symbols);
@@ -163,4 +164,8 @@ struct seep_error *inject_look(pid_t pid, struct inject_target *ret)
 void inject_target_release(struct inject_target *t)
 {
 	dynsym_release(&t->symbols);
+	if (t->ledger_fd >= 0)
+		close(t->ledger_fd);
+	if (t->library_fd >= 0)
+		close(t->library_fd);
 }

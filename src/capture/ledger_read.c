@@ -109,6 +109,8 @@ static int read_identity(struct build *b, enum writer_state writer)
 	p->bypassed = h->flags & LEDGER_F_BYPASSED;
 	p->forked = h->flags & LEDGER_F_FORKED;
 	p->attached = h->flags & LEDGER_F_ATTACHED;
+	p->before_blocks = p->attached ? h->before_blocks : 0;
+	p->before_bytes = p->attached ? h->before_bytes : 0;
 	p->live = writer == WRITER_RUNNING;
 	p->execed = !p->live && (h->state == LEDGER_EXECED || writer == WRITER_LEFT);
 	p->killed = !p->live && !p->execed && h->state != LEDGER_EXITED;

@@ -232,6 +232,8 @@ static void head_tracking(const struct report *r)
 		{ NULL, emit_duration(p->duration_ns), false },
 		{ "bypassed", emit_bool(p->bypassed), true },
 		{ "attached", emit_bool(p->attached), true },
+		{ "before_blocks", emit_number((int64_t)p->before_blocks), true },
+		{ "before_bytes", emit_number((int64_t)p->before_bytes), true },
 		{ "forked", emit_bool(p->forked), true },
 	};
 

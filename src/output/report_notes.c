@@ -154,6 +154,27 @@ static void note_stacks(struct notes *n)
 		note_loss(n, no_cfi, &no_cfi_words);
 }
 
+/* What was in use when a tracker was attached. */
+static void note_before(struct notes *n, const struct profile *p)
+{
+	struct buf words = { 0 };
+
+	if (p->before_blocks) {
+		buf_puts(&words, "Tracking began while the program ran: before attach: ");
+		unit_bytes(&words, p->before_bytes);
+		buf_puts(&words, " in ");
+		unit_count(&words, p->before_blocks);
+		buf_puts(&words, p->before_blocks == 1 ? " block, which is not in it."
+		                                       : " blocks, which are not in it.");
+	} else {
+		buf_puts(&words,
+		         "Tracking began while the program ran, or was off for a time: blocks "
+		         "allocated then are not in it.");
+	}
+	note(n, "attached", 0, words.data ? words.data : "");
+	buf_release(&words);
+}
+
 static void note_capture(struct notes *n)
 {
 	const struct profile *p = n->r->p;
@@ -163,9 +184,7 @@ static void note_capture(struct notes *n)
 		     "The program has a malloc of its own (static or bundled): preloading does not see what "
 		     "is allocated through it.");
 	if (p->attached)
-		note(n, "attached", 0,
-		     "Tracking began while the program ran, or was off for a time: blocks allocated then are "
-		     "not in it.");
+		note_before(n, p);
 	if (p->forked)
 		note(n, "forked", 0,
 		     "This is a forked process: blocks inherited from its parent are not in it.");

@@ -25,10 +25,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -62,6 +64,7 @@ struct borrower {
 	uint64_t code_at, space_at;
 	pid_t borrowed;
 	uint64_t stop_began;
+	int files[BORROW_FILES]; /* here */
 };
 
 static bool read_target(pid_t pid, uint64_t addr, void *buf, size_t len)
@@ -224,6 +227,113 @@ static bool failed(int64_t r)
 	return r < 0 && r > -4096;
 }
 
+/* ---- files ------------------------------------------------------------------------------- */
+
+/*
+ * A pair of sockets is made in the target, one end taken over here (pidfd_getfd()), files sent through it, and
+ * received there: no name is looked up, so namespaces, roots and users do not matter.
+ */
+#define SCRATCH 16384u /* from the beginning of the space: far from data and stack */
+
+struct scratch {
+	int32_t pair[2];
+	struct msghdr message;
+	struct iovec iov;
+	char byte[8];
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int) * BORROW_FILES)];
+	} control;
+};
+
+static bool send_files(struct borrower *b, int sock)
+{
+	struct scratch s = { .pair = { -1, -1 } };
+
+	s.iov = (struct iovec){ s.byte, 1 };
+	s.message = (struct msghdr){ .msg_iov = &s.iov,
+		                     .msg_iovlen = 1,
+		                     .msg_control = &s.control,
+		                     .msg_controllen = CMSG_SPACE(sizeof(int) * b->call->nfds) };
+	s.control.head.cmsg_level = SOL_SOCKET;
+	s.control.head.cmsg_type = SCM_RIGHTS;
+	s.control.head.cmsg_len = CMSG_LEN(sizeof(int) * b->call->nfds);
+	memcpy(CMSG_DATA(&s.control.head), b->files, sizeof(int) * b->call->nfds);
+	return sendmsg(sock, &s.message, MSG_NOSIGNAL) == 1;
+}
+
+/* What the target received, as numbers in it. */
+static bool receive_files(struct borrower *b, struct tracee *t, uint64_t at, int32_t there)
+{
+	struct scratch s = { .pair = { -1, -1 } };
+	size_t want = CMSG_LEN(sizeof(int) * b->call->nfds);
+	int64_t r;
+
+	s.iov = (struct iovec){ (void *)(uintptr_t)(at + offsetof(struct scratch, byte)), 1 };
+	s.message = (struct msghdr){
+		.msg_iov = (void *)(uintptr_t)(at + offsetof(struct scratch, iov)),
+		.msg_iovlen = 1,
+		.msg_control = (void *)(uintptr_t)(at + offsetof(struct scratch, control)),
+		.msg_controllen = CMSG_SPACE(sizeof(int) * b->call->nfds),
+	};
+	if (!write_target(t->tid, at, &s, sizeof(s)))
+		return false;
+	r = system_call(b, t, SYS_recvmsg, (uint64_t)there, at + offsetof(struct scratch, message),
+	                MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0);
+	if (r != 1 || !read_target(b->pid, at, &s, sizeof(s)) || s.control.head.cmsg_len != want)
+		return false;
+	for (size_t i = 0; i < b->call->nfds; i++) {
+		int32_t fd;
+
+		memcpy(&fd, CMSG_DATA(&s.control.head) + i * sizeof(int), sizeof(fd));
+		memcpy((char *)b->call->data + b->call->fd_at[i], &fd, sizeof(fd));
+	}
+	return true;
+}
+
+static bool pass_files(struct borrower *b, struct tracee *t)
+{
+	uint64_t at = b->space_at + SCRATCH;
+	int32_t pair[2] = { -1, -1 };
+	int64_t r = system_call(b, t, SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, at);
+	bool ok = false;
+	int sock = -1;
+
+	b->res.failure = BORROW_NO_FILES;
+	if (failed(r)) {
+		b->res.code = (int32_t)-r;
+		return false;
+	}
+	if (read_target(b->pid, at, pair, sizeof(pair)))
+		sock = (int)syscall(SYS_pidfd_getfd, b->pidfd, pair[0], 0);
+	if (sock < 0 || !send_files(b, sock))
+		b->res.code = errno;
+	else
+		ok = receive_files(b, t, at, pair[1]);
+	if (sock >= 0)
+		close(sock);
+	for (int i = 0; i < 2; i++)
+		if (pair[i] >= 0)
+			system_call(b, t, SYS_close, (uint64_t)pair[i], 0, 0, 0);
+	if (ok)
+		b->res.failure = BORROW_FINE;
+	return ok;
+}
+
+/* Those nobody has taken over. */
+static void close_files(struct borrower *b, struct tracee *t)
+{
+	for (size_t i = 0; i < b->call->nfds; i++) {
+		int32_t fd = -1;
+
+		memcpy(&fd, (char *)b->call->data + b->call->fd_at[i], sizeof(fd));
+		if (fd >= 0)
+			system_call(b, t, SYS_close, (uint64_t)fd, 0, 0, 0);
+		fd = -1;
+		memcpy((char *)b->call->data + b->call->fd_at[i], &fd, sizeof(fd));
+	}
+}
+
 static bool map_in(struct borrower *b, struct tracee *t)
 {
 	int64_t at;
@@ -242,6 +352,10 @@ static bool map_in(struct borrower *b, struct tracee *t)
 	}
 	b->space_at = (uint64_t)at;
 	b->res.data_at = b->space_at;
+	if (b->call->nfds && !pass_files(b, t))
+		return false;
+	if (b->call->prepare)
+		b->call->prepare(b->call->data);
 	if (write_target(t->tid, b->code_at, b->call->code, b->call->code_len) &&
 	    write_target(t->tid, b->space_at, b->call->data, b->call->data_len))
 		return true;
@@ -252,6 +366,7 @@ static bool map_in(struct borrower *b, struct tracee *t)
 
 static void unmap_in(struct borrower *b, struct tracee *t)
 {
+	close_files(b, t);
 	if (b->space_at)
 		system_call(b, t, SYS_munmap, b->space_at, SPACE, 0, 0);
 	if (b->code_at)
@@ -421,6 +536,9 @@ static void run(struct borrower *b)
 		b->res.code = -r;
 		return;
 	}
+	/* Every moment it waits for a processor a thread of the target stands still; only root may. */
+	if (setpriority(PRIO_PROCESS, 0, -20))
+		b->res.code = 0;
 	inject_find_place(b->pid, &b->place);
 	if (!b->place.call || !b->place.restorer) {
 		b->res.failure = BORROW_NO_PLACE;
@@ -459,6 +577,29 @@ static bool move_all(int sock, void *data, size_t len, bool out)
 	return true;
 }
 
+/* All files but the socket were closed when this process settled: they come through it. */
+static bool take_files(struct borrower *b)
+{
+	struct scratch s = { .pair = { -1, -1 } };
+
+	for (size_t i = 0; i < b->call->nfds; i++)
+		memcpy((char *)b->call->data + b->call->fd_at[i], &s.pair[0], sizeof(int32_t));
+	if (!b->call->nfds)
+		return true;
+	s.iov = (struct iovec){ s.byte, 1 };
+	s.message = (struct msghdr){ .msg_iov = &s.iov,
+		                     .msg_iovlen = 1,
+		                     .msg_control = &s.control,
+		                     .msg_controllen = CMSG_SPACE(sizeof(int) * b->call->nfds) };
+	if (recvmsg(b->sock, &s.message, MSG_CMSG_CLOEXEC) != 1 ||
+	    s.control.head.cmsg_len != CMSG_LEN(sizeof(int) * b->call->nfds)) {
+		b->res.failure = BORROW_LOST;
+		return false;
+	}
+	memcpy(b->files, CMSG_DATA(&s.control.head), sizeof(int) * b->call->nfds);
+	return true;
+}
+
 static void __attribute__((noreturn)) borrower_main(int sock, pid_t pid, struct borrow_call *call)
 {
 	static struct borrower b;
@@ -467,7 +608,8 @@ static void __attribute__((noreturn)) borrower_main(int sock, pid_t pid, struct 
 	b.sock = sock;
 	b.pid = pid;
 	b.call = call;
-	run(&b);
+	if (take_files(&b))
+		run(&b);
 	if (move_all(sock, &b.res, sizeof(b.res), true))
 		move_all(sock, call->data, call->data_len, true);
 	_exit(0);
@@ -492,6 +634,12 @@ struct seep_error *borrow_thread(pid_t pid, struct borrow_call *call, struct bor
 
 		close(pair[0]);
 		return err;
+	}
+	if (call->nfds) {
+		struct borrower b = { .call = call };
+
+		memcpy(b.files, call->fds, sizeof(b.files));
+		send_files(&b, pair[0]);
 	}
 	if (!move_all(pair[0], &res, sizeof(res), false) ||
 	    !move_all(pair[0], call->data, call->data_len, false))

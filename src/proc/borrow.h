@@ -31,6 +31,7 @@ struct borrow_range {
 
 #define BORROW_RANGES 64
 #define BORROW_DATA_MAX 8192
+#define BORROW_FILES 2
 
 struct borrow_call {
 	const void *code; /* runs anywhere; called at its first byte with the address of the data */
@@ -42,10 +43,15 @@ struct borrow_call {
 	struct borrow_range unsafe[BORROW_RANGES]; /* code of the C library, loader, allocator */
 	size_t nunsafe;
 	uint64_t find_ns, work_ns; /* time to find a thread, and for the work */
-	/* Files to open in the target: seep's descriptors and where in the data their numbers go. */
-	int fds[2];
-	size_t fd_at[2];
+	/*
+	 * Files to open in the target: seep's descriptors, and where in the data their numbers (int32_t)
+	 * go.  Those still there when the work is done, not replaced by -1, are closed again.
+	 */
+	int fds[BORROW_FILES];
+	size_t fd_at[BORROW_FILES];
 	size_t nfds;
+	/* Called in the tracing process once the numbers are known, to change the data; may be NULL. */
+	void (*prepare)(void *data);
 };
 
 enum borrow_failure {

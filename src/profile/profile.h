@@ -169,7 +169,9 @@ struct profile {
 	bool sampled;
 	uint64_t period;                 /* bytes, in force at the end; 0: every block */
 	bool bypassed, forked, attached; /* ledger flags of those names */
-	bool live;                       /* the process was still running when this was read */
+	uint64_t before_blocks,
+		before_bytes;   /* attached: in use just before, not in here; 0, 0: not known */
+	bool live;              /* the process was still running when this was read */
 	bool killed;            /* ended without its destructors (SIGKILL, OOM, _exit, crash) */
 	bool execed;            /* the process went on as another program */
 	uint64_t start_real_ns; /* Unix epoch */

@@ -27,11 +27,14 @@ extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
 
 EXPORT struct attach_status seep_attach_status = { .version = ATTACH_VERSION };
 
+#define GRACE 2000000000ull /* whoever detaches comes first */
+
 struct late_real late_real;
 
 static struct thread thread_ours = { .countdown = INT64_MAX / 2, .state = T_DEAD, .mode = M_OFF };
 static uint32_t busy;
 static uint32_t modules_pending; /* a dlopen() that could not be waited for */
+static uint64_t stop_ns;         /* CLOCK_MONOTONIC; 0: never */
 
 /* ---- loaded late, or from the start? ----------------------------------------------------- */
 
@@ -102,9 +105,25 @@ void *late_dlopen(const char *file, int mode)
 	return h;
 }
 
-void attach_tick(void)
+/*
+ * Whoever was to detach when the time is over may have been killed: then at least nothing is recorded
+ * any more.
+ */
+static COLD void time_over(void)
+{
+	struct ledger_control *c = &g.hdr->control;
+
+	stop_ns = 0;
+	store_relaxed(&c->active, 0u);
+	__atomic_fetch_add(&c->generation, 1, __ATOMIC_RELEASE);
+}
+
+void attach_tick(uint64_t now_ns)
 {
 	uint32_t one = 1;
+
+	if (UNLIKELY(load_relaxed(&stop_ns)) && now_ns > stop_ns + GRACE)
+		time_over();
 
 	if (UNLIKELY(load_relaxed(&modules_pending)) &&
 	    __atomic_compare_exchange_n(&modules_pending, &one, 0, false, __ATOMIC_ACQUIRE,
@@ -158,8 +177,14 @@ static int begin(struct attach_request *rq)
 	opt.check = 0;
 	opt.minimal = false;
 	opt.only = sys_getpid(); /* forked children were not asked for */
-	if (rq->ledger_fd >= 0)
-		ledger_adopt(rq->ledger_fd, rq->ledger_path);
+	if (rq->ledger_fd >= 0) {
+		ledger_adopt(rq->ledger_fd, rq->ledger_path, rq->pid, rq->uid);
+		rq->ledger_fd = -1; /* its to close */
+	}
+	if (rq->library_fd >= 0) {
+		sys_close(rq->library_fd);
+		rq->library_fd = -1;
+	}
 	why = tracker_begin_late(!one_thread());
 	if (why)
 		return why;
@@ -168,6 +193,7 @@ static int begin(struct attach_request *rq)
 	sys_yield();
 	patch_all(true);
 	patch_count(&sums);
+	stop_ns = rq->for_ns ? ledger_clock_ns() + rq->for_ns : 0;
 	rq->slots = seep_attach_status.slots = sums.slots;
 	rq->modules = sums.modules;
 	memcpy(rq->ledger, g.ledger_path, sizeof(rq->ledger));

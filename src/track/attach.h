@@ -9,7 +9,7 @@
 bool attach_loaded_late(void);
 extern struct attach_status seep_attach_status; /* wire/attach.h */
 /* On a slow event: modules that were loaded meanwhile. */
-void attach_tick(void);
+void attach_tick(uint64_t now_ns);
 /* After dlclose(). */
 void attach_module_closed(void);
 
@@ -27,8 +27,9 @@ bool threads_leave(void);
 void threads_return(void);
 
 /* ledger_file.c */
-void ledger_adopt(int fd, const char *path); /* the next ledger is this file */
-void ledger_let_go(void);                    /* nothing is written to it any more */
+/* The next ledger is this file, of a process that its readers know by these numbers. */
+void ledger_adopt(int fd, const char *path, int pid, unsigned int uid);
+void ledger_let_go(void); /* nothing is written to it any more */
 uint64_t ledger_clock_ns(void);
 
 #endif

@@ -320,12 +320,15 @@ static void path_of(char *path, size_t size, int pid, uint32_t seq)
 }
 
 /* A file that somebody else has made, for the next ledger. */
-static int given_fd = -1;
+static int given_fd = -1, given_pid;
+static unsigned int given_uid;
 static char given_path[sizeof(g.ledger_path)];
 
-void ledger_adopt(int fd, const char *path)
+void ledger_adopt(int fd, const char *path, int pid, unsigned int uid)
 {
 	given_fd = fd;
+	given_pid = pid;
+	given_uid = uid;
 	put_str(given_path, given_path + sizeof(given_path), path);
 }
 
@@ -393,7 +396,8 @@ static bool ready_sections(void)
 	       ledger_ensure(g.sites, 4096) && ledger_ensure(g.points, 4096);
 }
 
-static void *left_map; /* zeros, where the ledger of an earlier attachment was */
+/* Zeros, where the ledger of an earlier attachment was; shared, so that nobody takes all of it for heap to look through. */
+static void *left_map;
 static uint64_t left_size;
 
 static void release(void *map, uint64_t size)
@@ -401,8 +405,7 @@ static void release(void *map, uint64_t size)
 	/* Where it was attached before, stragglers may still come: nothing but zeros is there for them. */
 	if (!attach_loaded_late() ||
 	    sys_failed((long)sys_mmap(map, size, PROT_READ | PROT_WRITE,
-	                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-	                              0)))
+	                              MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0)))
 		sys_munmap(map, size);
 	else {
 		left_map = map;
@@ -414,7 +417,7 @@ void ledger_let_go(void)
 {
 	/* A kernel that counts what might be used refuses that much: then the file stays mapped. */
 	if (!sys_failed((long)sys_mmap(g.ledger, g.ledger_size, PROT_READ | PROT_WRITE,
-	                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+	                               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
 	                               0))) {
 		left_map = g.ledger;
 		left_size = g.ledger_size;
@@ -437,7 +440,7 @@ bool ledger_create(bool forked)
 	uint64_t start_ticks = read_start_ticks();
 	unsigned int scale;
 	uint32_t seq = 0;
-	bool again = false;
+	bool again = false, given;
 	void *map = NULL;
 	long fd, r;
 
@@ -446,6 +449,7 @@ bool ledger_create(bool forked)
 		control = g.hdr->control;
 	memset(h, 0, sizeof(*h));
 	g.hdr = NULL;
+	given = given_fd >= 0;
 	fd = make_file(pid, start_ticks, &seq);
 	if (sys_failed(fd)) {
 		say("cannot create the ledger ", g.ledger_path);
@@ -479,9 +483,9 @@ bool ledger_create(bool forked)
 	h->version = LEDGER_VERSION;
 	h->header_size = sizeof(*h);
 	h->state = LEDGER_STARTING;
-	h->pid = pid;
+	h->pid = given ? given_pid : pid;
 	h->ppid = sys_getppid();
-	h->uid = sys_getuid();
+	h->uid = given ? given_uid : sys_getuid();
 	h->exec_seq = seq;
 	h->page_size = 4096;
 	h->tick_shift = LEDGER_TICK_SHIFT;
@@ -525,7 +529,8 @@ fail_mapped:
 fail:
 	if (map)
 		release(map, h->file_size);
-	sys_unlink(g.ledger_path);
+	if (!given)
+		sys_unlink(g.ledger_path);
 	say("no room for the ledger ", g.ledger_path);
 	g.ledger = NULL;
 	return false;

@@ -488,7 +488,7 @@ uint32_t thread_tick(struct thread *t)
 	t->head = LEDGER_BLOCK_VALID | (uint64_t)t->period_index << 12 | (uint64_t)t->index << 18 |
 	          (uint64_t)now << 32;
 	totals_tick(t, ns);
-	attach_tick();
+	attach_tick(g.mono_base + ns);
 	return now;
 }
 

@@ -60,8 +60,13 @@ struct attach_request {
 	/* For the library. */
 	uint32_t version, order; /* ATTACH_VERSION, enum attach_order */
 	uint64_t deadline_mono_ns;
-	uint32_t own_thread;   /* 1: the thread was made for this and ends afterwards */
-	int32_t ledger_fd;     /* the ledger's file, open in the target; -1: the library makes it */
+	uint32_t own_thread; /* 1: the thread was made for this and ends afterwards */
+	/* Files opened in the target, or -1; whoever has taken one over writes -1. */
+	int32_t library_fd, ledger_fd;
+	/* The process as readers know it, who may live in other namespaces. */
+	int32_t pid;
+	uint32_t uid;
+	uint64_t for_ns;       /* stop recording by itself; 0: never */
 	char options[512];     /* as SEEP_OPTIONS */
 	char ledger_path[256]; /* of ledger_fd, as readers will see it */
 

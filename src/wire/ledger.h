@@ -176,6 +176,8 @@ struct ledger_header {
 	uint32_t peak_valid;      /* 0: no copy yet; what is in use now is the peak */
 	uint64_t nmarks;          /* entries of MARKS in use; last, because it is new */
 	uint64_t snap_requests;   /* snapshots asked for by a signal so far; newer still */
+	/* Attached: heap blocks in use just before, which are not in here; 0, 0: not known.  Written by seep. */
+	uint64_t before_blocks, before_bytes;
 };
 
 struct ledger_module {

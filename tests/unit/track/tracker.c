@@ -49,7 +49,7 @@ bool attach_loaded_late(void)
 	return false;
 }
 
-void attach_tick(void) {}
+void attach_tick(uint64_t now_ns) {}
 
 /* ---- up and down --------------------------------------------------------------------------- */
 

@@ -281,8 +281,8 @@ static void merge_head(struct profile *out, const struct profile *in, uint64_t s
 	out->forked |= in->forked &&
 	               first; /* what another inherited is its parent's, who is here too */
 	out->attached |= in->attached;
-	out->before_blocks = add_sat(out->before_blocks, in->before_blocks);
-	out->before_bytes = add_sat(out->before_bytes, in->before_bytes);
+	out->before_blocks = prof_add(out->before_blocks, in->before_blocks);
+	out->before_bytes = prof_add(out->before_bytes, in->before_bytes);
 	out->live |= in->live;
 	out->killed |= in->killed;
 	out->execed |= in->execed;

@@ -179,6 +179,13 @@ enum writer_state writer_state(const struct ledger_header *h, const struct stat 
 	/* A zombie is dead, unless only its first thread has ended. */
 	if ((state == 'Z' || state == 'X') && threads <= 1)
 		return WRITER_GONE;
+	/* A collector writes it: it must be there too. */
+	if (h->flags & LEDGER_F_OUTSIDE)
+		return h->writer_pid > 0 &&
+		                       process_stat(h->writer_pid, &start, &state, &threads) == 0 &&
+		                       start == h->writer_start_ticks && state != 'Z'
+		               ? WRITER_RUNNING
+		               : WRITER_GONE;
 	r = process_maps_file(h->pid, st);
 	return r == 0 ? WRITER_LEFT : WRITER_RUNNING;
 }

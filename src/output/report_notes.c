@@ -57,6 +57,9 @@ static const struct loss_words {
 	                      "know of them." },
 	[LOSS_UNCHECKED] = { "unchecked", "leak check was", "leak checks were",
 	                     "due, but no seep was there to make them." },
+	[LOSS_COLLECTOR] = { "collector", "event was", "events were",
+	                     "lost because the collector outside did not keep up: blocks are missing, or their "
+	                     "frees." },
 };
 
 static const struct loss_words torn_words = {

@@ -82,6 +82,7 @@ enum ledger_kind { LEDGER_HEAP = 0, LEDGER_MMAP = 1, LEDGER_STACK = 2, LEDGER_NK
 #define LEDGER_F_FORKED \
 	0x2u /* the process is a forked child: it inherited blocks not listed here */
 #define LEDGER_F_ATTACHED 0x4u /* tracking began while the program ran, or was off at some time */
+#define LEDGER_F_OUTSIDE 0x20u /* written by another process: header.writer_pid */
 #define LEDGER_F_SINGLE 0x8u   /* no second thread was ever seen */
 #define LEDGER_F_TRANSIENT \
 	0x10u /* made for another profiler's sake (docs/DROP-IN.md): goes when its process ends */
@@ -104,6 +105,7 @@ enum ledger_loss {
 	LOSS_BOOTSTRAP,      /* allocations served before the real allocator was known */
 	LOSS_MARKS_FULL,     /* what was said of memory and found no room in MARKS */
 	LOSS_UNCHECKED,      /* leak checks that were due, but no seep was there to make them */
+	LOSS_COLLECTOR,      /* events lost because the collector outside did not keep up */
 	LOSS_NLOSSES,
 	LOSS_SLOTS = 32
 };
@@ -153,6 +155,10 @@ struct ledger_header {
 	char allocator[128]; /* path of the module whose malloc is used */
 	/* MARKS: struct ledger_mark[]; size 0 in ledgers of earlier builds.  Not one of section[]: its place is new. */
 	struct ledger_section marks;
+	/* Who writes, when that is not the process itself (LEDGER_F_OUTSIDE); 0 in earlier builds. */
+	int32_t writer_pid;
+	uint32_t writer_pad;
+	uint64_t writer_start_ticks;
 
 	/* What changes while running begins on a page of its own. */
 	struct ledger_control control __attribute__((aligned(4096)));

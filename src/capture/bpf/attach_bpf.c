@@ -146,6 +146,18 @@ static _Noreturn void child_main(int out, const struct collector_options *opts)
 	_exit(0);
 }
 
+/* $SEEP_BPF_LINKS, for tests: the best way that may be tried of those that newer kernels have. */
+static unsigned int links_wanted(void)
+{
+	static const char *const names[] = { "session", "multi", "perf" };
+	const char *wanted = getenv("SEEP_BPF_LINKS");
+
+	for (unsigned int i = 0; wanted && i < ARRAY_SIZE(names); i++)
+		if (!strcmp(wanted, names[i]))
+			return i;
+	return 0;
+}
+
 /* ---- the parent ------------------------------------------------------------------------------- */
 
 static struct seep_error *ledger_place(const char *wanted, char **ret_dir)
@@ -219,6 +231,7 @@ struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
 		                         : DEFAULT_PERIOD,
 		.for_ns = opts->for_ns,
 		.budget = opts->budget,
+		.links = links_wanted(),
 	};
 	_cleanup_free_ struct ledger_header *h = NULL;
 	_cleanup_free_ char *dir = NULL, *other = NULL;

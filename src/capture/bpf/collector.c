@@ -505,11 +505,35 @@ static struct seep_error *nothing_to_probe(const struct collector *c)
 		(int)c->opts.pid);
 }
 
+/*
+ * mmap is an event only when the program itself asks.  libc and allocators are told apart by their addresses;
+ * in a program that is all one module they cannot be, but there nested calls can.
+ */
+static void own_mappings(const struct collector *c, struct program_options *po)
+{
+	const struct space_module *exe = NULL, *a = c->functions.allocator, *libc = NULL;
+
+	for (size_t i = 0; i < c->functions.n; i++)
+		if (c->functions.items[i].shape == SHAPE_MMAP)
+			libc = c->functions.items[i].module;
+	for (size_t i = 0; i < c->space.n && !exe; i++)
+		exe = c->space.modules[i]->is_program ? c->space.modules[i] : NULL;
+	po->plain_calls = libc != exe && a != exe;
+	if (libc && libc != exe) {
+		po->libc_lo = libc->start;
+		po->libc_hi = libc->end;
+	}
+	if (a != exe) {
+		po->allocator_lo = a->start;
+		po->allocator_hi = a->end;
+	}
+}
+
 struct seep_error *collector_start(const struct collector_options *opts,
                                    struct collector **ret_collector)
 {
 	struct collector *c = calloc(1, sizeof(*c));
-	struct program_options po = { .period = opts->period };
+	struct program_options po = { .period = opts->period, .how = opts->links };
 	struct seep_error *err;
 	struct stat st;
 	char path[64];
@@ -541,12 +565,8 @@ struct seep_error *collector_start(const struct collector_options *opts,
 		po.ns_dev = st.st_dev;
 		po.ns_ino = st.st_ino;
 	}
-	if (!strstr(c->functions.allocator->path, "/libc.so") &&
-	    strstr(c->functions.allocator->path, ".so")) {
-		po.allocator_lo = c->functions.allocator->start;
-		po.allocator_hi = c->functions.allocator->end;
-	}
-	err = program_load(&c->program, &po);
+	own_mappings(c, &po);
+	err = program_start(&c->program, &po, &c->space, &c->functions);
 	if (err)
 		goto fail;
 	c->ring = ring_buffer__new(program_ring(&c->program), on_event, c, NULL);
@@ -554,9 +574,6 @@ struct seep_error *collector_start(const struct collector_options *opts,
 		err = seep_error_new(errno, "cannot map the ring of the BPF program");
 		goto fail;
 	}
-	err = program_attach(&c->program, &c->space, &c->functions);
-	if (err)
-		goto fail;
 	if (opts->for_ns)
 		c->end_ns = now_ns() + opts->for_ns;
 	program_activate(&c->program, true);

@@ -16,7 +16,8 @@ struct collector_options {
 	pid_t pid;
 	uint64_t period; /* 0: every block */
 	uint64_t for_ns, budget;
-	const char *dir; /* of the ledger; exists */
+	unsigned int links; /* enum program_links: the first way to try */
+	const char *dir;    /* of the ledger; exists */
 };
 
 /* Everything up to the first event that would be recorded. */

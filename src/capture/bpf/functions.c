@@ -209,6 +209,22 @@ static bool calls_malloc(const struct space_module *m, const struct candidates *
 	return false;
 }
 
+/* Bytes of "test %rdi,%rdi; je ..." before a push at the function's beginning; 0: it begins in another way. */
+static uint64_t behind_null_test(const struct space_module *m, uint64_t offset)
+{
+	static const uint8_t test[3] = { 0x48, 0x85, 0xff }, near[2] = { 0x0f, 0x84 };
+	const uint8_t *code = (const uint8_t *)m->image.base + offset;
+	uint64_t n;
+
+	if (offset > m->image.size || m->image.size - offset < 16 || memcmp(code, test, 3) != 0)
+		return 0;
+	n = code[3] == 0x74 ? 5 : !memcmp(code + 3, near, 2) ? 9 : 0;
+	/* push %rax..%rdi, or with a prefix %r8..%r15 */
+	if (n && ((code[n] & 0xf8) == 0x50 || (code[n] == 0x41 && (code[n + 1] & 0xf8) == 0x50)))
+		return n;
+	return 0;
+}
+
 static bool add(struct functions *f, struct space_module *m, const struct candidate *fn,
                 uint64_t offset)
 {
@@ -225,6 +241,12 @@ static bool add(struct functions *f, struct space_module *m, const struct candid
 	p = &f->items[f->n++];
 	*p = (struct function){ .module = m, .offset = offset, .shape = fn->known->shape };
 	snprintf(p->name, sizeof(p->name), "%s", fn->name);
+	/*
+	 * free(NULL) is none of ours, and most frees begin by asking for it.  Behind that test the argument is still in its
+	 * register, and the kernel can emulate a push where it would have to single-step the test.
+	 */
+	if (p->shape == SHAPE_FREE)
+		p->offset += behind_null_test(m, p->offset);
 	/* The kernel cannot emulate endbr64, and would stop twice for it; behind it the stack is the same. */
 	if (offset <= m->image.size - 4 && !memcmp(m->image.base + offset, endbr, 4))
 		p->offset += 4;

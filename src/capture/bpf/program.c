@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,18 @@
 #include "base/error.h"
 
 #include "seep.skel.h"
+
+/* Of newer kernels than the headers that seep is built with. */
+#define ATTACH_UPROBE_MULTI 48u
+#define ATTACH_UPROBE_SESSION 57u
+#define UPROBE_MULTI_RETURN 1u
+
+/* bpf(BPF_LINK_CREATE) for many uprobes: linux/bpf.h, union bpf_attr, link_create.uprobe_multi. */
+struct link_create {
+	uint32_t prog_fd, target_fd, attach_type, flags;
+	uint64_t path, offsets, ref_ctr_offsets, cookies;
+	uint32_t count, multi_flags, pid, pad;
+};
 
 #define RING_FULL (64u << 20)
 #define RING_SAMPLED (4u << 20)
@@ -83,6 +96,9 @@ static struct seep_bpf *opened(const struct program_options *opts)
 	skel->rodata->ns_ino = opts->ns_ino;
 	skel->rodata->nscratches = scratches;
 	skel->rodata->wake_at = ring / 8;
+	skel->rodata->libc_lo = opts->libc_lo;
+	skel->rodata->libc_hi = opts->libc_hi;
+	skel->rodata->plain_calls = opts->plain_calls;
 	skel->rodata->allocator_lo = opts->allocator_lo;
 	skel->rodata->allocator_hi = opts->allocator_hi;
 	fill_logarithms((volatile uint32_t *)skel->rodata->minus_log2);
@@ -94,14 +110,37 @@ static struct seep_bpf *opened(const struct program_options *opts)
 	return skel;
 }
 
-struct seep_error *program_load(struct program *p, const struct program_options *opts)
+static void autoload(struct seep_bpf *s, enum program_links how)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, s->obj)
+	{
+		const char *name = bpf_program__name(prog);
+		bool both = !strncmp(name, "both_", 5);
+		bool half = !both &&
+		            (!strncmp(name, "leave_", 6) ||
+		             (!strncmp(name, "enter_", 6) && strcmp(name, "enter_free") != 0 &&
+		              strcmp(name, "enter_munmap") != 0));
+
+		bpf_program__set_autoload(prog, how == LINKS_SESSION ? !half : !both);
+		if (bpf_program__type(prog) == BPF_PROG_TYPE_KPROBE && how != LINKS_PERF)
+			bpf_program__set_expected_attach_type(prog, both ? ATTACH_UPROBE_SESSION
+			                                                 : ATTACH_UPROBE_MULTI);
+	}
+}
+
+static struct seep_error *load(struct program *p, const struct program_options *opts,
+                               enum program_links how)
 {
 	struct timespec now = { 0 };
 	int r;
 
+	p->how = how;
 	p->skel = opened(opts);
 	if (!p->skel)
 		return refused(errno, "it cannot be opened");
+	autoload(p->skel, how);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	p->skel->bss->seed = (uint64_t)now.tv_nsec * 0x9e3779b97f4a7c15ull ^ (uint64_t)now.tv_sec;
 	p->skel->bss->epoch = 1;
@@ -109,14 +148,18 @@ struct seep_error *program_load(struct program *p, const struct program_options 
 	return r < 0 ? refused(-r, "loading it failed") : NULL;
 }
 
-static bool keep(struct program *p, struct bpf_link *link)
+/* ---- links -------------------------------------------------------------------------- */
+
+static bool keep(struct program *p, struct program_link link)
 {
 	if (p->nlinks == p->cap) {
 		size_t cap = p->cap ? p->cap * 2 : 64;
-		struct bpf_link **l = reallocarray(p->links, cap, sizeof(struct bpf_link *));
+		struct program_link *l = reallocarray(p->links, cap, sizeof(*l));
 
 		if (!l) {
-			bpf_link__destroy(link);
+			bpf_link__destroy(link.link);
+			if (link.fd >= 0)
+				close(link.fd);
 			return false;
 		}
 		p->links = l;
@@ -126,87 +169,156 @@ static bool keep(struct program *p, struct bpf_link *link)
 	return true;
 }
 
-static struct seep_error *put_on(struct program *p, struct space *s, const struct function *fn,
-                                 const struct bpf_program *prog, bool at_return)
+struct programs {
+	struct bpf_program *enter, *leave, *both; /* leave NULL: the return does not matter */
+};
+
+static struct programs programs_of(const struct program *p, enum function_shape shape)
+{
+	const struct seep_bpf *s = p->skel;
+	const struct programs all[SHAPE_NSHAPES] = {
+#define CALL(name, leave) { s->progs.enter_##name, s->progs.leave, s->progs.both_##name }
+		[SHAPE_SIZE1] = CALL(size1, leave_heap),
+		[SHAPE_SIZE2] = CALL(size2, leave_heap),
+		[SHAPE_CALLOC] = CALL(calloc, leave_heap),
+		[SHAPE_POSIX_MEMALIGN] = CALL(posix_memalign, leave_heap),
+		[SHAPE_REALLOC] = CALL(realloc, leave_heap),
+		[SHAPE_REALLOCARRAY] = CALL(reallocarray, leave_heap),
+		[SHAPE_MMAP] = CALL(mmap, leave_map),
+		[SHAPE_MREMAP] = CALL(mremap, leave_map),
+#undef CALL
+		[SHAPE_FREE] = { s->progs.enter_free, NULL, NULL },
+		[SHAPE_MUNMAP] = { s->progs.enter_munmap, NULL, NULL },
+		[SHAPE_LOADER] = { s->progs.loader_changed, NULL, NULL },
+	};
+
+	return all[shape];
+}
+
+static struct seep_error *put_on_one(struct program *p, struct space *s, const struct function *fn,
+                                     const struct bpf_program *prog, bool at_return)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return);
-	struct bpf_link *link;
+	struct program_link link = { .fd = -1 };
 	char path[64];
 
 	if (!space_file(s, fn->module, path, sizeof(path)))
 		return seep_error_new(0, "%s of process %d has no file to put a probe on",
 		                      fn->module->path, (int)s->pid);
-	link = bpf_program__attach_uprobe_opts(prog, s->pid, path, fn->offset, &opts);
-	if (!link) {
-		int code = errno;
-
-		return seep_error_new(code, "cannot put a probe on %s in %s", fn->name,
+	link.link = bpf_program__attach_uprobe_opts(prog, s->pid, path, fn->offset, &opts);
+	if (!link.link)
+		return seep_error_new(errno, "cannot put a probe on %s in %s", fn->name,
 		                      fn->module->path);
-	}
 	return keep(p, link) ? NULL : &seep_error_nomem;
 }
 
-struct pair {
-	struct bpf_program *enter, *leave;
-};
-
-static struct pair programs_of(const struct program *p, enum function_shape shape)
+/* One link for all functions of a shape in a module.  libbpf 1.1 does not know of these. */
+static struct seep_error *put_on_all(struct program *p, struct space *s, const struct functions *f,
+                                     const struct space_module *m, enum function_shape shape,
+                                     const struct bpf_program *prog, uint32_t type, bool at_return)
 {
-	const struct seep_bpf *s = p->skel;
+	struct link_create attr = { .attach_type = type };
+	_cleanup_free_ uint64_t *offsets = calloc(f->n + 1, sizeof(*offsets));
+	struct program_link link = { .fd = -1 };
+	char path[64];
 
-	switch (shape) {
-	case SHAPE_SIZE1:
-		return (struct pair){ s->progs.enter_size1, s->progs.leave_heap };
-	case SHAPE_SIZE2:
-		return (struct pair){ s->progs.enter_size2, s->progs.leave_heap };
-	case SHAPE_CALLOC:
-		return (struct pair){ s->progs.enter_calloc, s->progs.leave_heap };
-	case SHAPE_POSIX_MEMALIGN:
-		return (struct pair){ s->progs.enter_posix_memalign, s->progs.leave_heap };
-	case SHAPE_REALLOC:
-		return (struct pair){ s->progs.enter_realloc, s->progs.leave_heap };
-	case SHAPE_REALLOCARRAY:
-		return (struct pair){ s->progs.enter_reallocarray, s->progs.leave_heap };
-	case SHAPE_FREE:
-		return (struct pair){ s->progs.enter_free, NULL };
-	case SHAPE_MMAP:
-		return (struct pair){ s->progs.enter_mmap, s->progs.leave_mmap };
-	case SHAPE_MUNMAP:
-		return (struct pair){ s->progs.enter_munmap, NULL };
-	case SHAPE_MREMAP:
-		return (struct pair){ s->progs.enter_mremap, s->progs.leave_mremap };
-	case SHAPE_LOADER:
-		return (struct pair){ s->progs.loader_changed, NULL };
-	case SHAPE_NSHAPES:
-		break;
-	}
-	return (struct pair){ NULL, NULL };
+	if (!offsets)
+		return &seep_error_nomem;
+	for (size_t i = 0; i < f->n; i++)
+		if (f->items[i].module == m && f->items[i].shape == shape)
+			offsets[attr.count++] = f->items[i].offset;
+	if (!attr.count)
+		return NULL;
+	if (!space_file(s, m, path, sizeof(path)))
+		return seep_error_new(0, "%s of process %d has no file to put a probe on", m->path,
+		                      (int)s->pid);
+	attr.prog_fd = (uint32_t)bpf_program__fd(prog);
+	attr.path = (uint64_t)(uintptr_t)path;
+	attr.offsets = (uint64_t)(uintptr_t)offsets;
+	attr.multi_flags = at_return ? UPROBE_MULTI_RETURN : 0;
+	attr.pid = (uint32_t)s->pid;
+	link.fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	if (link.fd < 0)
+		return seep_error_new(errno, "cannot put probes on %s", m->path);
+	return keep(p, link) ? NULL : &seep_error_nomem;
 }
 
-struct seep_error *program_attach(struct program *p, struct space *s, const struct functions *f)
+/* What ends a block's life first, then what is seen at a return, then what begins one. */
+enum round { ROUND_ENDS, ROUND_RETURNS, ROUND_ENTRIES, NROUNDS };
+
+static struct seep_error *one_by_one(struct program *p, struct space *s, const struct functions *f,
+                                     enum round round)
 {
 	struct seep_error *err = NULL;
-	struct bpf_link *link;
 
-	link = bpf_program__attach_raw_tracepoint(p->skel->progs.thread_exits, "sched_process_exit");
-	if (!link || !keep(p, link))
-		return refused(errno, "a thread's end cannot be watched");
-	link = bpf_program__attach_raw_tracepoint(p->skel->progs.process_execs,
-	                                          "sched_process_exec");
-	if (!link || !keep(p, link))
-		return refused(errno, "exec cannot be watched");
-	for (int round = 0; !err && round < 3; round++) {
-		for (size_t i = 0; !err && i < f->n; i++) {
-			const struct function *fn = &f->items[i];
-			struct pair pair = programs_of(p, fn->shape);
+	for (size_t i = 0; !err && i < f->n; i++) {
+		const struct function *fn = &f->items[i];
+		struct programs progs = programs_of(p, fn->shape);
 
-			if (round == 0 && !pair.leave)
-				err = put_on(p, s, fn, pair.enter, false);
-			else if (round == 1 && pair.leave)
-				err = put_on(p, s, fn, pair.leave, true);
-			else if (round == 2 && pair.leave)
-				err = put_on(p, s, fn, pair.enter, false);
+		if (!progs.leave == (round == ROUND_ENDS))
+			err = put_on_one(p, s, fn,
+			                 round == ROUND_RETURNS ? progs.leave : progs.enter,
+			                 round == ROUND_RETURNS);
+	}
+	return err;
+}
+
+static struct seep_error *many_at_once(struct program *p, struct space *s,
+                                       const struct functions *f, enum round round)
+{
+	struct seep_error *err = NULL;
+
+	for (size_t i = 0; !err && i < s->n; i++) {
+		for (unsigned int shape = 0; !err && shape < SHAPE_NSHAPES; shape++) {
+			struct programs progs = programs_of(p, shape);
+			const struct space_module *m = s->modules[i];
+
+			if (!progs.leave != (round == ROUND_ENDS))
+				continue;
+			if (round == ROUND_ENDS || p->how == LINKS_MULTI)
+				err = put_on_all(p, s, f, m, shape,
+				                 round == ROUND_RETURNS ? progs.leave : progs.enter,
+				                 ATTACH_UPROBE_MULTI, round == ROUND_RETURNS);
+			else if (round == ROUND_ENTRIES) /* and the returns with them */
+				err = put_on_all(p, s, f, m, shape, progs.both,
+				                 ATTACH_UPROBE_SESSION, false);
 		}
+	}
+	return err;
+}
+
+static struct seep_error *put_on(struct program *p, struct space *s, const struct functions *f)
+{
+	struct program_link link = { .fd = -1 };
+	struct seep_error *err = NULL;
+
+	link.link = bpf_program__attach_raw_tracepoint(p->skel->progs.thread_exits,
+	                                               "sched_process_exit");
+	if (!link.link || !keep(p, link))
+		return refused(errno, "a thread's end cannot be watched");
+	link.link = bpf_program__attach_raw_tracepoint(p->skel->progs.process_execs,
+	                                               "sched_process_exec");
+	if (!link.link || !keep(p, link))
+		return refused(errno, "exec cannot be watched");
+	for (enum round round = 0; !err && round < NROUNDS; round++)
+		err = p->how == LINKS_PERF ? one_by_one(p, s, f, round)
+		                           : many_at_once(p, s, f, round);
+	return err;
+}
+
+struct seep_error *program_start(struct program *p, const struct program_options *opts,
+                                 struct space *s, const struct functions *f)
+{
+	struct seep_error *err = NULL;
+
+	for (enum program_links how = opts->how; how < LINKS_NLINKS; how++) {
+		seep_error_free(TAKE(err));
+		program_release(p);
+		err = load(p, opts, how);
+		if (!err)
+			err = put_on(p, s, f);
+		if (!err)
+			return NULL;
 	}
 	return err;
 }
@@ -225,8 +337,11 @@ void program_detach(struct program *p)
 {
 	if (p->skel)
 		program_activate(p, false);
-	for (size_t i = p->nlinks; i-- > 0;)
-		bpf_link__destroy(p->links[i]);
+	for (size_t i = p->nlinks; i-- > 0;) {
+		bpf_link__destroy(p->links[i].link);
+		if (p->links[i].fd >= 0)
+			close(p->links[i].fd);
+	}
 	free(TAKE(p->links));
 	p->nlinks = p->cap = 0;
 }
@@ -288,7 +403,7 @@ char *program_obstacle(void)
 {
 	struct program p = { 0 };
 	struct program_options opts = { .ring = 4096 };
-	struct seep_error *err = program_load(&p, &opts);
+	struct seep_error *err = load(&p, &opts, LINKS_PERF);
 	char *why = NULL;
 
 	if (err && asprintf(&why, "%s%s%s", err->message, err->hint ? ". " : "",

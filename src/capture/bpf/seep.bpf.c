@@ -34,6 +34,7 @@ enum function { FN_NONE, FN_POINTER, FN_REALLOC, FN_POSIX_MEMALIGN, FN_MMAP, FN_
 
 #define NESTED_REACH (256u << 10) /* a call that far below is on another stack */
 #define NESTED_MOST 64u
+#define TAIL_MOST 2u
 #define SP_NONE 0ull
 
 struct thread_state {
@@ -100,8 +101,9 @@ struct {
 const volatile __u64 ns_dev, ns_ino; /* the target's PID namespace */
 const volatile __u32 nscratches = 16;
 const volatile __u64 wake_at = 1 << 20; /* bytes in the ring that wake the collector */
-const volatile __u64 allocator_lo,
-	allocator_hi; /* mappings made from here are the allocator's own */
+/* Mappings made from here are libc's or an allocator's own. */
+const volatile __u64 libc_lo, libc_hi, allocator_lo, allocator_hi;
+const volatile __u32 plain_calls; /* malloc calls nothing that is probed, but mmap from these ranges */
 const volatile __u32 minus_log2[(1 << LOG_BITS) + 1]; /* -log2(1 + i/256) + 1, 26 bits of fraction */
 
 __u64 period; /* bytes; 0: every block */
@@ -136,7 +138,8 @@ static __always_inline __u32 this_thread(void)
 
 /* ---- threads --------------------------------------------------------------------------- */
 
-static __noinline struct thread_state *thread_new(__u32 tid)
+/* Global functions are verified once, not again for each program that calls them. */
+__noinline int thread_new(__u32 tid)
 {
 	struct thread_state fresh = {};
 	struct ev_thread first = {};
@@ -155,7 +158,7 @@ static __noinline struct thread_state *thread_new(__u32 tid)
 	bpf_get_current_comm(first.comm, sizeof(first.comm));
 	if (bpf_ringbuf_output(&ring, &first, sizeof(first), wake()))
 		lose(BPF_LOSS_RING);
-	return bpf_map_lookup_elem(&threads, &tid);
+	return 1;
 }
 
 static __always_inline struct thread_state *thread_here(void)
@@ -163,7 +166,9 @@ static __always_inline struct thread_state *thread_here(void)
 	__u32 tid = this_thread();
 	struct thread_state *t = bpf_map_lookup_elem(&threads, &tid);
 
-	return t ? t : thread_new(tid);
+	if (!t && thread_new(tid))
+		t = bpf_map_lookup_elem(&threads, &tid);
+	return t;
 }
 
 /* ---- sampling: docs/SAMPLING.md ---------------------------------------------------------- */
@@ -255,7 +260,7 @@ static __always_inline void scratch_put(struct scratch *s)
 }
 
 /* Page by page, until nothing is there any more. */
-static __noinline __u32 copy_unknown(struct scratch *s, __u64 sp)
+__noinline int copy_unknown(struct scratch *s, __u64 sp)
 {
 	__u32 got = 0, n = 4096 - (sp & 4095);
 
@@ -272,7 +277,7 @@ static __noinline __u32 copy_unknown(struct scratch *s, __u64 sp)
 	return got;
 }
 
-static __noinline __u32 path_matches(struct scratch *s, const struct path_value *p)
+__noinline int path_matches(struct scratch *s, const struct path_value *p)
 {
 	__u64 h = PATH_SEED, v, sp;
 	__u32 i;
@@ -367,6 +372,13 @@ static __always_inline void send_stack(struct pt_regs *ctx, struct scratch *s)
 
 /* ---- calls -------------------------------------------------------------------------------------- */
 
+/*
+ * An entry's result: whether the return is wanted as well.  Where the kernel can be told so call by call (both_*),
+ * the return of a call that is not recorded costs nothing.
+ */
+#define RETURN_WANTED 0
+#define RETURN_UNWANTED 1
+
 /* The state to fill in for a call that begins; NULL: it is the allocator's own, or cannot be followed. */
 static __always_inline struct thread_state *enter(struct pt_regs *ctx, __u32 function)
 {
@@ -381,6 +393,9 @@ static __always_inline struct thread_state *enter(struct pt_regs *ctx, __u32 fun
 			return 0;
 		__sync_fetch_and_add(&losses[BPF_LOSS_NESTED], NESTED_MOST);
 	}
+	/* A call that ends in another one, as realloc(NULL, n) may in malloc. */
+	if (t->sp == sp && t->nested++ < TAIL_MOST)
+		return 0;
 	t->nested = 0;
 	t->sp = sp;
 	t->function = function;
@@ -402,17 +417,18 @@ static __always_inline struct thread_state *leave(struct pt_regs *ctx)
 	return t;
 }
 
-static __always_inline void enter_heap(struct pt_regs *ctx, __u64 size)
+static __always_inline struct thread_state *enter_heap(struct pt_regs *ctx, __u64 size)
 {
 	struct thread_state *t = enter(ctx, FN_POINTER);
 
 	if (!t)
-		return;
+		return 0;
 	t->size = size;
 	if (period && !t->skip) {
 		t->sampled = choose(t, size);
 		t->skip = !t->sampled;
 	}
+	return t;
 }
 
 static __always_inline void record(struct pt_regs *ctx, struct thread_state *t, __u64 addr,
@@ -459,77 +475,73 @@ static __always_inline int take(__u64 addr)
 }
 
 /* malloc, operator new, valloc, pvalloc, mallocx */
-SEC("uprobe")
-int enter_size1(struct pt_regs *ctx)
+static __always_inline int size1(struct pt_regs *ctx)
 {
-	enter_heap(ctx, PT_REGS_PARM1(ctx));
-	return 0;
+	struct thread_state *t = enter_heap(ctx, PT_REGS_PARM1(ctx));
+
+	if (!t)
+		return RETURN_UNWANTED;
+	/*
+	 * These call none of the others but mmap, which is told apart by its caller: without a return the call is
+	 * over here.  Any other function must be known to be under way while malloc is called by it.
+	 */
+	if (t->skip && plain_calls) {
+		t->sp = SP_NONE;
+		return RETURN_UNWANTED;
+	}
+	return RETURN_WANTED;
 }
 
 /* memalign, aligned_alloc */
-SEC("uprobe")
-int enter_size2(struct pt_regs *ctx)
+static __always_inline int size2(struct pt_regs *ctx)
 {
-	enter_heap(ctx, PT_REGS_PARM2(ctx));
-	return 0;
+	return enter_heap(ctx, PT_REGS_PARM2(ctx)) ? RETURN_WANTED : RETURN_UNWANTED;
 }
 
-SEC("uprobe")
-int enter_calloc(struct pt_regs *ctx)
+/* A product that wraps makes the call fail. */
+static __always_inline int zeroed(struct pt_regs *ctx)
 {
-	/* A product that wraps makes the call fail. */
-	enter_heap(ctx, PT_REGS_PARM1(ctx) * PT_REGS_PARM2(ctx));
-	return 0;
+	return enter_heap(ctx, PT_REGS_PARM1(ctx) * PT_REGS_PARM2(ctx)) ? RETURN_WANTED
+	                                                                : RETURN_UNWANTED;
 }
 
-SEC("uprobe")
-int enter_posix_memalign(struct pt_regs *ctx)
+static __always_inline int through_pointer(struct pt_regs *ctx)
 {
-	struct thread_state *t;
-
-	enter_heap(ctx, PT_REGS_PARM3(ctx));
-	t = thread_here();
-	if (t && t->sp == PT_REGS_SP(ctx)) {
-		t->function = FN_POSIX_MEMALIGN;
-		t->old = PT_REGS_PARM1(ctx);
-	}
-	return 0;
-}
-
-static __always_inline void enter_realloc_of(struct pt_regs *ctx, __u64 old, __u64 size)
-{
-	struct thread_state *t = enter(ctx, FN_REALLOC);
+	struct thread_state *t = enter_heap(ctx, PT_REGS_PARM3(ctx));
 
 	if (!t)
-		return;
-	t->size = size;
+		return RETURN_UNWANTED;
+	t->function = FN_POSIX_MEMALIGN;
+	t->old = PT_REGS_PARM1(ctx);
+	return RETURN_WANTED;
+}
+
+static __always_inline int resize(struct pt_regs *ctx, __u64 old, __u64 size)
+{
+	struct thread_state *t = enter_heap(ctx, size);
+
+	if (!t)
+		return RETURN_UNWANTED;
+	t->function = FN_REALLOC;
 	t->old = old;
-	if (period && !t->skip) {
-		t->sampled = choose(t, size);
-		t->skip = !t->sampled;
-	}
 	if (take(old)) {
 		t->took = 1;
 		send_simple(EV_TAKE, old, 0);
 	}
+	return RETURN_WANTED;
 }
 
-SEC("uprobe")
-int enter_realloc(struct pt_regs *ctx)
+static __always_inline int resize_one(struct pt_regs *ctx)
 {
-	enter_realloc_of(ctx, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
-	return 0;
+	return resize(ctx, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
 }
 
-SEC("uprobe")
-int enter_reallocarray(struct pt_regs *ctx)
+static __always_inline int resize_array(struct pt_regs *ctx)
 {
-	enter_realloc_of(ctx, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx) * PT_REGS_PARM3(ctx));
-	return 0;
+	return resize(ctx, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx) * PT_REGS_PARM3(ctx));
 }
 
-SEC("uretprobe")
-int leave_heap(struct pt_regs *ctx)
+static __always_inline int heap_returns(struct pt_regs *ctx)
 {
 	struct thread_state *t = leave(ctx);
 	__u64 addr = PT_REGS_RC(ctx);
@@ -576,36 +588,57 @@ int enter_free(struct pt_regs *ctx)
 #define MAP_STACK 0x20000
 #define PAGE_UP(n) (((n) + 4095) & ~4095ull)
 
-SEC("uprobe")
-int enter_mmap(struct pt_regs *ctx)
+/* libc's own (its malloc's, its threads'), and those of an allocator. */
+static __always_inline int internal_mapping(struct pt_regs *ctx)
 {
-	struct thread_state *t = enter(ctx, FN_MMAP);
 	__u64 caller = 0;
 
-	if (!t)
-		return 0;
 	bpf_probe_read_user(&caller, sizeof(caller), (void *)PT_REGS_SP(ctx));
-	t->size = PAGE_UP(PT_REGS_PARM2(ctx));
-	t->old = 0;
-	t->old_size = PT_REGS_PARM4(ctx) & MAP_FIXED;
-	if (!(PT_REGS_PARM4(ctx) & MAP_ANONYMOUS) || !(PT_REGS_PARM3(ctx) & PROT_WRITE) ||
-	    (PT_REGS_PARM4(ctx) & MAP_STACK) || (caller >= allocator_lo && caller < allocator_hi))
-		t->skip = 1;
-	return 0;
+	return (caller >= libc_lo && caller < libc_hi) ||
+	       (caller >= allocator_lo && caller < allocator_hi);
 }
 
-SEC("uretprobe")
-int leave_mmap(struct pt_regs *ctx)
+static __always_inline int map(struct pt_regs *ctx)
+{
+	__u64 prot = PT_REGS_PARM3(ctx), flags = PT_REGS_PARM4(ctx), addr = PT_REGS_PARM1(ctx);
+	__u64 size = PAGE_UP(PT_REGS_PARM2(ctx));
+	struct thread_state *t;
+
+	if ((flags & MAP_FIXED) && addr)
+		send_simple(EV_UNMAP, addr, size);
+	if (!(flags & MAP_ANONYMOUS) || !(prot & PROT_WRITE) || (flags & MAP_STACK) || !active ||
+	    internal_mapping(ctx))
+		return RETURN_UNWANTED;
+	t = enter(ctx, FN_MMAP);
+	if (!t)
+		return RETURN_UNWANTED;
+	t->size = size;
+	return RETURN_WANTED;
+}
+
+static __always_inline int remap(struct pt_regs *ctx)
+{
+	struct thread_state *t = internal_mapping(ctx) ? 0 : enter(ctx, FN_MREMAP);
+
+	if (!t)
+		return RETURN_UNWANTED;
+	t->old = PT_REGS_PARM1(ctx);
+	t->old_size = PAGE_UP(PT_REGS_PARM2(ctx));
+	t->size = PAGE_UP(PT_REGS_PARM3(ctx));
+	return RETURN_WANTED;
+}
+
+static __always_inline int map_returns(struct pt_regs *ctx)
 {
 	struct thread_state *t = leave(ctx);
 	__u64 addr = PT_REGS_RC(ctx);
 
 	if (!t || addr > -4096ull)
 		return 0;
-	if (t->old_size)
-		send_simple(EV_UNMAP, addr, t->size);
-	if (!t->skip)
+	if (t->function == FN_MMAP)
 		record(ctx, t, addr, t->size, EV_ALLOC, EV_MMAP);
+	else if (t->function == FN_MREMAP)
+		record(ctx, t, addr, t->size, EV_REMAP, EV_MMAP);
 	return 0;
 }
 
@@ -614,33 +647,52 @@ int enter_munmap(struct pt_regs *ctx)
 {
 	__u64 addr = PT_REGS_PARM1(ctx), len = PAGE_UP(PT_REGS_PARM2(ctx));
 
-	if (len && !(addr & 4095))
+	if (len && !(addr & 4095) && !internal_mapping(ctx))
 		send_simple(EV_UNMAP, addr, len);
 	return 0;
 }
 
-SEC("uprobe")
-int enter_mremap(struct pt_regs *ctx)
-{
-	struct thread_state *t = enter(ctx, FN_MREMAP);
+/* ---- the programs -------------------------------------------------------------------------------------- */
 
-	if (!t)
-		return 0;
-	t->old = PT_REGS_PARM1(ctx);
-	t->old_size = PAGE_UP(PT_REGS_PARM2(ctx));
-	t->size = PAGE_UP(PT_REGS_PARM3(ctx));
-	return 0;
+/*
+ * Each call has a program for its entry, one for its return, and one for both (Linux 6.13), which the kernel runs at
+ * the return only when the entry wanted it.  There the two are told apart by where the processor is.
+ */
+#define CALL(name, entry, returns)                            \
+	SEC("uprobe")                                         \
+	int enter_##name(struct pt_regs *ctx)                 \
+	{                                                     \
+		entry(ctx);                                   \
+		return 0;                                     \
+	}                                                     \
+	SEC("uprobe")                                         \
+	int both_##name(struct pt_regs *ctx)                  \
+	{                                                     \
+		if (PT_REGS_IP(ctx) == bpf_get_func_ip(ctx))  \
+			return entry(ctx) == RETURN_UNWANTED; \
+		returns(ctx);                                 \
+		return 0;                                     \
+	}
+
+CALL(size1, size1, heap_returns)
+CALL(size2, size2, heap_returns)
+CALL(calloc, zeroed, heap_returns)
+CALL(posix_memalign, through_pointer, heap_returns)
+CALL(realloc, resize_one, heap_returns)
+CALL(reallocarray, resize_array, heap_returns)
+CALL(mmap, map, map_returns)
+CALL(mremap, remap, map_returns)
+
+SEC("uretprobe")
+int leave_heap(struct pt_regs *ctx)
+{
+	return heap_returns(ctx);
 }
 
 SEC("uretprobe")
-int leave_mremap(struct pt_regs *ctx)
+int leave_map(struct pt_regs *ctx)
 {
-	struct thread_state *t = leave(ctx);
-	__u64 addr = PT_REGS_RC(ctx);
-
-	if (t && addr <= -4096ull)
-		record(ctx, t, addr, t->size, EV_REMAP, EV_MMAP);
-	return 0;
+	return map_returns(ctx);
 }
 
 /* ---- the process's life ----------------------------------------------------------------------------- */

@@ -64,8 +64,8 @@ static struct space_module *same_module(const struct space *s, const struct imag
 	return NULL;
 }
 
-static struct space_module *module_new(const struct space *s, const struct image_module *im,
-                                       const struct image_map *map)
+static struct space_module *module_new(const struct space *s, const struct image *img,
+                                       const struct image_module *im, const struct image_map *map)
 {
 	struct space_module *m = calloc(1, sizeof(*m));
 	char path[64];
@@ -76,6 +76,7 @@ static struct space_module *module_new(const struct space *s, const struct image
 	m->start = im->start;
 	m->end = im->end;
 	m->bias = im->bias;
+	m->is_program = im->start <= img->at_phdr && img->at_phdr < im->end;
 	m->build_id_len = im->build_id_len;
 	memcpy(m->build_id, im->build_id, sizeof(m->build_id));
 	m->path = strdup(im->path);
@@ -118,7 +119,7 @@ static struct seep_error *take_over(struct space *s, const struct image *img, bo
 		if (m)
 			m->gone = true; /* taken: not to be found again, nor below */
 		else {
-			m = module_new(s, &img->modules[i], map);
+			m = module_new(s, img, &img->modules[i], map);
 			*ret_changed = true;
 		}
 		if (m)

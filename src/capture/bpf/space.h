@@ -26,6 +26,7 @@ struct space_module {
 	uint64_t dev, inode, mtime_ns;
 	uint64_t map_start, map_end; /* the mapping that begins it: names /proc/PID/map_files */
 	uint32_t id;                 /* in the ledger; the collector's */
+	bool is_program;             /* the executable, not a library */
 	bool gone;                   /* unloaded: kept until space_forget_gone() */
 	/* made when first asked for */
 	bool tried;

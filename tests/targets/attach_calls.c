@@ -3,14 +3,16 @@
  * attach_calls: for trackers that come while the program runs.
  *
  * Before the first line of standard input it makes blocks that no tracker sees; then, for each line, a round of every call
- * there is.  "free" gives back the blocks from before, anything else is a number of rounds.  After each line
- * the truth so far, of what was allocated since the first one.
+ * there is.  "free" gives back the blocks from before, "kid" lets a forked child make a round, "exec" goes on as another
+ * program (this one), anything else is a number of rounds.  After each line the truth so far, of what was allocated since
+ * the first one.
  */
 #include "truth.h"
 
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #define OLD 100
 
@@ -169,11 +171,12 @@ static void round_of_calls(void)
 		pthread_join(thread, NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	char line[64];
 	size_t used = 0;
 
+	(void)argc;
 	huge = SIZE_MAX / 2 - 4096;
 	for (int i = 0; i < OLD; i++)
 		old[i] = malloc(1000);
@@ -191,6 +194,17 @@ int main(void)
 				old[i] = NULL;
 			}
 		}
+		if (line[0] == 'k') {
+			pid_t child = fork();
+
+			if (!child) {
+				round_of_calls();
+				_exit(0);
+			}
+			waitpid(child, NULL, 0);
+		}
+		if (line[0] == 'e')
+			execv("/proc/self/exe", argv);
 		for (int i = atoi(line); i > 0; i--)
 			round_of_calls();
 		truth_print("attach_calls", "main");

@@ -24,6 +24,7 @@ static const uint8_t kept[] = { R_BX, R_BP, R_SP, 12, 13, 14, 15, R_PC };
 
 #define ROWS_MOST (1u << 20)
 #define EXPR_DEPTH 16
+#define STACK_FAR (1u << 30) /* what lies further away is on no stack */
 #define EXPR_STEPS 256
 
 enum cfa_kind { CFA_NONE, CFA_REGISTER, CFA_EXPR, CFA_END };
@@ -244,7 +245,7 @@ static bool fetch(struct walk *w, struct frames *f, uint64_t addr, uint64_t *ret
 	if (addr < f->sp || addr & 7)
 		return false;
 	if (f->len < 8 || off > f->len - 8) {
-		f->beyond = off < 1u << 30;
+		f->beyond = off < STACK_FAR;
 		return false;
 	}
 	memcpy(ret_value, f->stack + off, 8);
@@ -411,9 +412,16 @@ static bool step_chain(struct walk *w, struct frames *f)
 {
 	uint64_t bp = f->r[R_BP], next, ra;
 
+	/* Where there is none (musl ends like that) no word is read, and where rbp pointed decides. */
+	depends(w, f, R_BP);
+	if (!f->known[R_BP] || bp < f->r[R_SP] || bp & 7 || bp - f->sp >= f->len) {
+		f->beyond = f->known[R_BP] && bp >= f->r[R_SP] && !(bp & 7) &&
+		            bp - f->sp < STACK_FAR;
+		w->recall &= !f->beyond;
+		return false;
+	}
 	w->recall = false;
-	if (!f->known[R_BP] || bp < f->r[R_SP] || !fetch(w, f, bp, &next) ||
-	    !fetch(w, f, bp + 8, &ra) || ra < 4096)
+	if (!fetch(w, f, bp, &next) || !fetch(w, f, bp + 8, &ra) || ra < 4096)
 		return false;
 	f->r[R_BP] = next;
 	f->r[R_SP] = bp + 16;
@@ -562,11 +570,11 @@ void walk_stack(struct walk *w, const struct ev_regs *regs, const uint8_t *stack
 		if (row->cfa == CFA_END)
 			break;
 		signal = row->signal;
-		if (!step(w, &f, row) || f.r[R_SP] <= last_sp) {
+		if (!step(w, &f, row) || (f.r[R_SP] <= last_sp && !signal)) {
 			w->short_copy = f.beyond;
 			w->cut = LEDGER_SITE_CUT_NO_CFI;
-			w->recall = false;
-			return;
+			w->recall &= row->cfa == CFA_NONE;
+			break;
 		}
 		last_sp = f.r[R_SP];
 	}

@@ -35,15 +35,16 @@
 #define TICK_MS 10
 #define BUDGET_TICKS 16
 #define STACK_MARGIN 256 /* bytes copied beyond the last one that a walk read */
-#define STACK_REACH (64ull << 20)
+#define STACK_REACH (1ull << 20)
+#define FIRST_WALKS 8u
 #define PATHS_MOST (1u << 20)
 
 struct thread {
 	uint32_t tid;
 	uint32_t index; /* in the ledger */
 	bool ended;
-	bool range_known;
-	bool taken; /* realloc is under way with it */
+	uint64_t told_lo, told_hi; /* where its stack ends, as the kernel was told; 0, 0: not yet */
+	bool taken;                /* realloc is under way with it */
 	uint64_t taken_addr;
 	struct ledger_block block;
 };
@@ -73,6 +74,9 @@ struct collector {
 	uint64_t end_ns;         /* 0: never */
 	bool execed, over;
 	uint32_t ticks;
+	/* How much of a stack is copied before its end is known. */
+	uint32_t first_walks; /* complete ones so far */
+	uint64_t first_used;  /* the most that one needed */
 };
 
 static uint64_t now_ns(void)
@@ -192,26 +196,55 @@ static void thread_exited(struct collector *c, const struct ev *ev)
 
 /* ---- stacks ---------------------------------------------------------------------------------- */
 
-/* From the first complete walk on, copies end where walks end. */
+/*
+ * A program that starts a thread for every request would have each copy all there is above its stack pointer.  What
+ * the first threads needed, several times over, is enough; should one need more, its stack is cut and that was it.
+ */
+static void learn_first_copy(struct collector *c)
+{
+	if (c->walk.short_copy) {
+		c->first_walks = UINT32_MAX;
+		program_first_copy(&c->program, EV_STACK_MAX);
+	}
+	if (c->walk.cut || c->first_walks == UINT32_MAX)
+		return;
+	if (c->walk.used > c->first_used)
+		c->first_used = c->walk.used;
+	if (++c->first_walks >= FIRST_WALKS) {
+		c->first_walks = FIRST_WALKS;
+		program_first_copy(&c->program,
+		                   (uint32_t)(4 * c->first_used < EV_STACK_MAX ? 4 * c->first_used
+		                                                               : EV_STACK_MAX));
+	}
+}
+
+/*
+ * From the first complete walk on, copies end where walks end.  How far down the same stack reaches is a guess: when it is
+ * wrong, too much is copied or the end is learned once more, and the walk is right either way.
+ */
 static void learn_stack_end(struct collector *c, struct thread *t, const struct ev_stack *e)
 {
+	uint64_t sp = e->regs.sp, margin = STACK_MARGIN;
 	struct stack_end end;
-	uint64_t lo, hi;
-	bool main_stack;
 
 	if (e->flags & EV_RANGE_KNOWN) {
 		/* What was known is too short for this stack: the next one is copied as far as it goes. */
-		if (c->walk.short_copy && e->place < EV_STACK_MAX)
+		if (c->walk.short_copy && e->place < EV_STACK_MAX) {
 			program_stack_end(&c->program, t->tid, NULL);
+			t->told_lo = t->told_hi = 0;
+		}
 		return;
 	}
-	if (c->walk.cut || !space_mapping(&c->space, e->regs.sp, &lo, &hi, &main_stack))
+	learn_first_copy(c);
+	if (c->walk.short_copy)
 		return;
-	end.hi = (e->regs.sp + c->walk.used + STACK_MARGIN + 63) & ~63ull;
-	if (end.hi > hi)
-		end.hi = hi;
-	/* The main thread's stack grows downwards. */
-	end.lo = main_stack && end.hi > STACK_REACH ? end.hi - STACK_REACH : lo;
+	/* Told already, and yet it could not be read up to there: the mapping ends before. */
+	if (sp >= t->told_lo && sp < t->told_hi)
+		margin = 0;
+	end.hi = (sp + c->walk.used + margin + 7) & ~7ull;
+	end.lo = sp > STACK_REACH ? sp - STACK_REACH : 0;
+	t->told_lo = end.lo;
+	t->told_hi = end.hi;
 	program_stack_end(&c->program, t->tid, &end);
 }
 

@@ -368,6 +368,11 @@ void program_stack_end(struct program *p, uint32_t tid, const struct stack_end *
 		bpf_map_delete_elem(fd, &tid);
 }
 
+void program_first_copy(struct program *p, uint32_t bytes)
+{
+	__atomic_store_n(&p->skel->data->first_copy, bytes, __ATOMIC_RELAXED);
+}
+
 void program_path(struct program *p, const struct path_key *key, const struct path_value *value)
 {
 	bpf_map_update_elem(bpf_map__fd(p->skel->maps.paths), key, value, BPF_ANY);

@@ -52,7 +52,8 @@ void program_release(struct program *p);
 
 int program_ring(const struct program *p);
 void program_stack_end(struct program *p, uint32_t tid,
-                       const struct stack_end *end); /* NULL: not known */
+                       const struct stack_end *end);        /* NULL: not known */
+void program_first_copy(struct program *p, uint32_t bytes); /* of stacks whose end is not known */
 void program_path(struct program *p, const struct path_key *key, const struct path_value *value);
 void program_forget_paths(struct program *p);
 uint32_t program_epoch(const struct program *p);

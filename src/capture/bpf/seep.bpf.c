@@ -106,9 +106,10 @@ const volatile __u64 libc_lo, libc_hi, allocator_lo, allocator_hi;
 const volatile __u32 plain_calls; /* malloc calls nothing that is probed, but mmap from these ranges */
 const volatile __u32 minus_log2[(1 << LOG_BITS) + 1]; /* -log2(1 + i/256) + 1, 26 bits of fraction */
 
-__u64 period; /* bytes; 0: every block */
-__u32 active; /* new blocks are recorded */
-__u32 epoch;  /* of paths: another one makes all of them unknown */
+__u64 period;                    /* bytes; 0: every block */
+__u32 active;                    /* new blocks are recorded */
+__u32 epoch;                     /* of paths: another one makes all of them unknown */
+__u32 first_copy = EV_STACK_MAX; /* bytes of a stack whose end is not known */
 __u64 seed;
 __u32 tgid; /* of the process, as the kernel numbers it; known with its first event */
 __u64 losses[BPF_NLOSSES];
@@ -267,7 +268,7 @@ __noinline int copy_unknown(struct scratch *s, __u64 sp)
 	if (!s)
 		return 0;
 	for (int i = 0; i < 17; i++) {
-		if (got > EV_STACK_MAX - 4096 || n > 4096)
+		if (got > EV_STACK_MAX - 4096 || n > 4096 || got >= first_copy)
 			break;
 		if (bpf_probe_read_user(s->stack + got, n, (void *)(sp + got)))
 			break;

@@ -271,28 +271,3 @@ Dwarf_CFI *space_cfi(struct space *s, struct space_module *m)
 	space_elf(s, m);
 	return m->cfi;
 }
-
-bool space_mapping(const struct space *s, uint64_t addr, uint64_t *ret_lo, uint64_t *ret_hi,
-                   bool *ret_main_stack)
-{
-	struct maps maps;
-	struct seep_error *err = maps_read(s->pid, &maps);
-	bool found = false;
-
-	if (err) {
-		seep_error_free(err);
-		return false;
-	}
-	for (size_t i = 0; i < maps.n && !found; i++) {
-		const struct image_map *m = &maps.items[i];
-
-		if (addr < m->start || addr >= m->end)
-			continue;
-		*ret_lo = m->start;
-		*ret_hi = m->end;
-		*ret_main_stack = !strcmp(m->path, "[stack]");
-		found = true;
-	}
-	maps_release(&maps);
-	return found;
-}

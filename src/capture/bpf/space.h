@@ -57,8 +57,5 @@ Dwarf_CFI *space_cfi(struct space *s, struct space_module *m);
 bool space_file(const struct space *s, const struct space_module *m, char *path, size_t size);
 /* The target's memory; returns how much could be read. */
 size_t space_read(const struct space *s, uint64_t addr, void *buf, size_t len);
-/* The mapping that holds an address. */
-bool space_mapping(const struct space *s, uint64_t addr, uint64_t *ret_lo, uint64_t *ret_hi,
-                   bool *ret_main_stack);
 
 #endif

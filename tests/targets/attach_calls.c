@@ -3,7 +3,7 @@
  * attach_calls: for trackers that come while the program runs.
  *
  * Before the first line of standard input it makes blocks that no tracker sees; then, for each line, a round of every call
- * there is.  "free" gives back the blocks from before, "kid" lets a forked child make a round, "exec" goes on as another
+ * there is.  "free" gives back the blocks from before, "kid" lets a forked child make a round, "x" and a number are so many blocks that are freed at once (tens), "exec" goes on as another
  * program (this one), anything else is a number of rounds.  After each line the truth so far, of what was allocated since
  * the first one.
  */
@@ -205,6 +205,8 @@ int main(int argc, char **argv)
 		}
 		if (line[0] == 'e')
 			execv("/proc/self/exe", argv);
+		for (int i = line[0] == 'x' ? atoi(line + 1) : 0; i > 0; i--)
+			make_freed();
 		for (int i = atoi(line); i > 0; i--)
 			round_of_calls();
 		truth_print("attach_calls", "main");

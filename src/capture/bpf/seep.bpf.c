@@ -352,7 +352,7 @@ static __always_inline void send_stack(struct pt_regs *ctx, struct scratch *s)
 	if (!len) {
 		s->ev.flags = 0;
 		len = copy_unknown(s, sp);
-	} else if (s->ev.ev.kind == EV_ALLOC) {
+	} else if (s->ev.ev.kind == EV_ALLOC && s->ev.ev.block == EV_HEAP) {
 		path = path_of(s, len);
 		if (path) {
 			s->ev.ev.kind = EV_PATH;

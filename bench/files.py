@@ -4,7 +4,8 @@
 
 Makes the files first (a fixed sequence, so every run has the same): two profiles of SITES sites, a jemalloc and a heaptrack
 file of MEGABYTES, the latter also interpreted and raw, and packed with gzip.  Then every command runs --repeat times; shown are the
-median of the wall time, megabytes of the file per second, and the most memory that the command ever held.
+median of the wall and of the processor's time, megabytes of the (expanded) file per second of the latter, which other people's
+load disturbs less, and the most memory that the command ever held.
 --json writes every single number.
 """
 import argparse
@@ -46,7 +47,7 @@ def write_folded(path, sites, grown):
 
 def write_jemalloc(path, size, maps):
     numbers = random.Random(2)
-    parents, functions = stacks(numbers, size // 300)
+    parents, functions = stacks(numbers, size // 200)
     with open(path, 'w', encoding='ascii') as f:
         f.write('heap_v2/524288\n  t*: 1: 1 [0: 0]\n  t1: 1: 1 [0: 0]\n')
         for i in range(1, len(parents)):
@@ -90,7 +91,7 @@ def write_heaptrack(path, size, raw):
 
 
 def measure(command):
-    """Seconds and the most memory, in bytes."""
+    """Seconds of wall time and of the processor's, and the most memory, in bytes."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     message = process.stderr.read()
@@ -98,7 +99,7 @@ def measure(command):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit('%s: %s' % (' '.join(command), message.decode(errors='replace')))
-    return time.monotonic() - start, used.ru_maxrss * 1024
+    return time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
 def main():
@@ -138,13 +139,14 @@ def run_all(o, seep, file):
                file(name.removesuffix('.gz')))  # megabytes as they are read, expanded
               for name in ('a.jeheap', 'a.heaptrack', 'a.heaptrack-raw', 'a.heaptrack.gz')]
     results = {}
-    print('%-24s %9s %9s %11s' % ('', 'seconds', 'MB/s', 'memory'))
+    print('%-24s %9s %9s %9s %11s' % ('', 'seconds', 'cpu', 'MB/s', 'memory'))
     for name, arguments, path in steps:
         runs = [measure([seep, *arguments]) for _ in range(o.repeat)]
-        seconds, memory = statistics.median(r[0] for r in runs), max(r[1] for r in runs)
+        seconds, cpu = (statistics.median(r[i] for r in runs) for i in (0, 1))
+        memory = max(r[2] for r in runs)
         results[name] = {'runs': runs, 'bytes': path and os.path.getsize(path)}
-        rate = '%9.0f' % (os.path.getsize(path) / 1e6 / seconds) if path else '%9s' % ''
-        print('%-24s %9.2f %s %7.0f MiB' % (name, seconds, rate, memory / 1048576), flush=True)
+        rate = '%.0f' % (os.path.getsize(path) / 1e6 / cpu) if path else ''
+        print('%-24s %9.2f %9.2f %9s %7.0f MiB' % (name, seconds, cpu, rate, memory / 1048576), flush=True)
     if o.json:
         with open(o.json, 'w', encoding='utf-8') as f:
             json.dump(results, f, indent=1)

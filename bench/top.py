@@ -5,8 +5,9 @@
 itself      over a process with 50,000 sites and a million live blocks, 100,000 of them turned over each second:
             CPU time of the first reading (names included) and of each one after it (a long run less a short one),
             as text and on a screen of 160 by 50; the share of a core at one refresh each second; peak memory
-the target  tests/targets/heartbeat, one thread that allocates and frees without a pause: its beats, in turns with
-            and without a `seep top -i 1s` that reads it; the ratio's median over the rounds
+the target  tests/targets/heartbeat, one thread that allocates and frees without a pause: its beats for each second
+            of its own CPU time, in turns with and without a `seep top -i 1s` that reads it; the ratio's median
+            over the rounds
 """
 import argparse
 import fcntl
@@ -96,10 +97,17 @@ def of_target(o, seep, ledgers):
         def count():
             return struct.unpack('Q', os.pread(beats.fileno(), 8, 0))[0]
 
+        def on_cpu():
+            tasks, ns = f'/proc/{target.pid}/task', 0
+            for task in os.listdir(tasks):
+                with open(f'{tasks}/{task}/schedstat', encoding='ascii') as stat:
+                    ns += int(stat.read().split()[0])
+            return ns / 1e9
+
         def rate():
-            start, before = time.monotonic(), count()
+            start, before = on_cpu(), count()
             time.sleep(o.seconds)
-            return (count() - before) / (time.monotonic() - start)
+            return (count() - before) / (on_cpu() - start)
 
         ratios = []
         for _ in range(o.rounds * 2 + 1):

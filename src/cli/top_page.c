@@ -324,6 +324,10 @@ static unsigned int head(const struct top_ui *ui, const struct top_source *s, st
 		piece(&p, "", "the program's own malloc is not seen", CANVAS_WARN);
 	if (ui->filter[0])
 		piece(&p, "filter", ui->filter, CANVAS_MARK);
+	buf_reset(&b);
+	top_choice_words(&b, &t->options);
+	if (b.len)
+		piece(&p, "only blocks", text_of(&b), CANVAS_MARK);
 	return p.row;
 }
 

@@ -110,6 +110,7 @@ static struct seep_error *take_terminal(struct screen *s)
 	static const int ours[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH };
 	const char *term = getenv("TERM");
 	sigset_t set;
+	int known = 0;
 
 	if (!term || !*term || !strcmp(term, "dumb"))
 		return seep_error_hint(
@@ -126,7 +127,11 @@ static struct seep_error *take_terminal(struct screen *s)
 		return seep_error_new(errno, "cannot wait for signals");
 	tcgetattr(STDIN_FILENO, &modes_before);
 	sigprocmask(SIG_BLOCK, &set, &s->old_mask);
-	s->curses = newterm(NULL, stdout, stdin);
+	/* newterm() would leave memory behind where it fails. */
+	if (setupterm(term, STDOUT_FILENO, &known) == OK) {
+		del_curterm(cur_term);
+		s->curses = newterm(NULL, stdout, stdin);
+	}
 	if (!s->curses) {
 		sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
 		return seep_error_hint(

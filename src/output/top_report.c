@@ -38,7 +38,8 @@ uint64_t top_losses(const struct profile *p)
 		                                   LOSS_STACKS_FULL, LOSS_NO_SPACE,
 		                                   LOSS_CONTENDED,   LOSS_BOOTSTRAP,
 		                                   LOSS_SIZE_CLAMPED };
-	uint64_t n = p->losses.torn;
+	/* Of one that runs, torn records are those being written just now: the next reading has them. */
+	uint64_t n = p->live ? 0 : p->losses.torn;
 
 	for (size_t i = 0; i < ARRAY_SIZE(losing); i++)
 		if (__builtin_add_overflow(n, p->losses.count[losing[i]], &n))
@@ -57,6 +58,29 @@ void top_signed(struct buf *b, double bytes, const char *per)
 	buf_putc(b, bytes < 0 ? '-' : '+');
 	unit_bytes(b, size < 1e19 ? (uint64_t)(size + 0.5) : UINT64_MAX);
 	buf_puts(b, per);
+}
+
+void top_choice_words(struct buf *b, const struct top_options *o)
+{
+	const char *between = "";
+
+	if (o->min_age) {
+		buf_puts(b, "at least ");
+		unit_duration(b, o->min_age);
+		buf_puts(b, " old");
+		between = ", ";
+	}
+	if (o->min_size) {
+		buf_puts(b, between);
+		unit_bytes(b, o->min_size);
+		buf_puts(b, " or more");
+		between = ", ";
+	}
+	if (o->max_size) {
+		buf_puts(b, between);
+		unit_bytes(b, o->max_size);
+		buf_puts(b, " or less");
+	}
 }
 
 static struct report report_for(struct emit *e, const struct top *t, const struct report_options *o)
@@ -187,6 +211,10 @@ static void head_text(struct emit *e, const struct top *t, const struct top_fact
 	}
 	emit_text(e, EMIT_PLAIN, 2, "%s", line.data ? line.data : "");
 
+	buf_reset(&line);
+	top_choice_words(&line, &t->options);
+	if (line.len)
+		emit_text(e, EMIT_MARK, 2, "only blocks %s", line.data);
 	buf_reset(&line);
 	if (p->sampled) {
 		buf_puts(&line, "sampled, every ");

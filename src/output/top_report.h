@@ -51,6 +51,8 @@ struct seep_error *top_report_emit(struct emit *e, const struct top *t, const st
 const char *top_state(const struct profile *p);
 /* Events that were lost, so that numbers are too low or blocks have no stack. */
 uint64_t top_losses(const struct profile *p);
+/* "at least 10 min 0 s old, 64.0 KiB or more"; nothing when all blocks count. */
+void top_choice_words(struct buf *b, const struct top_options *o);
 /* +410 KiB, -1.00 MiB, 0 B; with `per`, such as "/s", after what is not zero. */
 void top_signed(struct buf *b, double bytes, const char *per);
 

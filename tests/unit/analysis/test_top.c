@@ -351,6 +351,62 @@ static void sites_within_a_row(void **state)
 	top_free(t);
 }
 
+/*
+ * A ledger may be anybody's file, and say something else at every reading: fewer sites, other stacks, other threads.
+ * Nothing of that may matter but for the numbers.
+ */
+static void readings_that_contradict_each_other(void **state)
+{
+	struct counts n = { .leaked = 100, .cached = 10, .pooled = 5 };
+	struct top *t = started(NULL, &n);
+
+	srand(7);
+	for (unsigned int i = 0; i < 3000; i++) {
+		struct profile *p;
+		struct top_rows rows, in;
+
+		n.leaked = (uint64_t)rand() % 200;
+		n.late = rand() % 2;
+		p = reading(10 + i % 7, &n);
+		for (size_t k = 1; k < p->nframes; k++)
+			if (rand() % 8 == 0)
+				p->frames[k].parent = (uint32_t)((size_t)rand() % k);
+		if (rand() % 4 == 0)
+			p->frames[1 + (size_t)rand() % (p->nframes - 1)].pc ^= 4;
+		for (size_t k = 0; k < p->nsites; k++)
+			if (rand() % 8 == 0)
+				p->sites[k].stack = (uint32_t)((size_t)rand() % p->nframes);
+		if (rand() % 4 == 0)
+			p->nsites = (size_t)rand() % (p->nsites + 1);
+		if (rand() % 4 == 0) {
+			p->nthreads--;
+			free(p->threads[p->nthreads].name);
+		}
+		for (size_t k = 0; k < p->ncells;) {
+			if (p->cells[k].site < p->nsites && p->cells[k].thread < p->nthreads)
+				k++;
+			else
+				p->cells[k] = p->cells[--p->ncells];
+		}
+		assert_null(profile_check(p));
+		assert_null(top_take(t, p));
+		assert_null(profile_check(t->profile));
+		if (rand() % 5 == 0)
+			top_base_set(t);
+		for (unsigned int by = GROUP_SITE; by <= GROUP_KIND; by++) {
+			assert_null(top_rows_make(t, (enum group_by)by, &rows));
+			top_rows_sort(t, &rows, (enum top_order)(i % TOP_NORDERS), i % 2);
+			if (rows.n) {
+				assert_null(
+					top_rows_within(t, (enum group_by)by, &rows.items[0], &in));
+				top_rows_release(&in);
+			}
+			top_rows_release(&rows);
+		}
+	}
+	top_free(t);
+}
+
 /* ---- blocks -------------------------------------------------------------------------- */
 
 static void add_block(struct profile *p, uint32_t site, uint64_t address, uint64_t size,
@@ -467,6 +523,7 @@ int main(void)
 		cmocka_unit_test(a_filter_keeps_what_matches),
 		cmocka_unit_test(orders),
 		cmocka_unit_test(sites_within_a_row),
+		cmocka_unit_test(readings_that_contradict_each_other),
 		cmocka_unit_test(chosen_blocks_make_the_sums),
 		cmocka_unit_test(columns_of_history),
 		cmocka_unit_test(history_thins_out),

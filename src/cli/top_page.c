@@ -26,18 +26,30 @@ struct column {
 	unsigned int rank; /* those of a higher rank go first */
 };
 
+/* Not to be sorted by: the margin of what is in use; resident memory. */
+#define UNSORTED TOP_NORDERS
+
+enum { AT_INUSE, AT_MARGIN, AT_BLOCKS, AT_GROWTH, AT_SINCE, AT_RATE, AT_AGE, NCOLUMNS };
+
 /* In use and the name always stay. */
-static const struct column columns[] = {
-	{ "IN USE", TOP_INUSE, 9, 0 },    { "BLOCKS", TOP_BLOCKS, 10, 5 },
-	{ "GROWTH/s", TOP_GROWTH, 9, 1 }, { "SINCE", TOP_BASE, 9, 3 },
-	{ "ALLOC/s", TOP_RATE, 8, 2 },    { "OLDEST", TOP_AGE, 7, 4 },
+static const struct column columns[NCOLUMNS] = {
+	[AT_INUSE] = { "IN USE", TOP_INUSE, 9, 0 },
+	[AT_MARGIN] = { "±", UNSORTED, 9, 3 },
+	[AT_BLOCKS] = { "BLOCKS", TOP_BLOCKS, 10, 6 },
+	[AT_GROWTH] = { "GROWTH/s", TOP_GROWTH, 9, 1 },
+	[AT_SINCE] = { "SINCE", TOP_BASE, 9, 4 },
+	[AT_RATE] = { "ALLOC/s", TOP_RATE, 8, 2 },
+	[AT_AGE] = { "OLDEST", TOP_AGE, 7, 5 },
 };
-static const struct column list_columns[] = {
-	{ "IN USE", TOP_INUSE, 9, 0 },    { "BLOCKS", TOP_BLOCKS, 10, 5 },
-	{ "GROWTH/s", TOP_GROWTH, 9, 1 }, { "RSS", TOP_NORDERS, 9, 3 },
-	{ "ALLOC/s", TOP_RATE, 8, 2 },    { "TRACKED", TOP_AGE, 7, 4 },
+static const struct column list_columns[NCOLUMNS] = {
+	[AT_INUSE] = { "IN USE", TOP_INUSE, 9, 0 },
+	[AT_MARGIN] = { "RSS", UNSORTED, 9, 3 },
+	[AT_BLOCKS] = { "BLOCKS", TOP_BLOCKS, 10, 5 },
+	[AT_GROWTH] = { "GROWTH/s", TOP_GROWTH, 9, 1 },
+	[AT_SINCE] = { "", UNSORTED, 0, 0 }, /* never shown */
+	[AT_RATE] = { "ALLOC/s", TOP_RATE, 8, 2 },
+	[AT_AGE] = { "TRACKED", TOP_AGE, 7, 4 },
 };
-#define NCOLUMNS ARRAY_SIZE(columns)
 
 static const char *text_of(const struct buf *b)
 {
@@ -91,7 +103,7 @@ static unsigned int titles(const struct top_ui *ui, struct canvas *c, unsigned i
 	unsigned int at = 2, used;
 
 	for (size_t i = 0; i < NCOLUMNS; i++) {
-		bool sorted = ui->order == all[i].order;
+		bool sorted = ui->order == all[i].order && all[i].order != UNSORTED;
 		char title[32];
 
 		if (!shown[i])
@@ -141,6 +153,12 @@ static unsigned int number(const struct top *t, enum group_by by, const struct t
 		if (top_row_age(t, r) != UINT64_MAX)
 			top_short_age(b, top_row_age(t, r));
 		return CANVAS_PLAIN;
+	case UNSORTED: /* the margin */
+		if (top_row_margin(t, r)) {
+			buf_puts(b, "±");
+			unit_bytes(b, top_row_margin(t, r));
+		}
+		return CANVAS_DIM;
 	default:
 		return CANVAS_PLAIN;
 	}
@@ -442,13 +460,13 @@ static void lines(struct top_ui *ui, const struct top *t, struct canvas *c, unsi
                   unsigned int end)
 {
 	static const char *const names[] = { "SITE", "FUNCTION", "MODULE", "THREAD", "KIND" };
-	bool shown[NCOLUMNS] = { true, true, true, true, true, true };
+	bool shown[NCOLUMNS];
 	unsigned int at;
 
-	if (ui->by == GROUP_THREAD)
-		shown[4] = shown[5] = false;
-	if (!t->based && t->readings < 2)
-		shown[3] = false;
+	memset(shown, true, sizeof(shown));
+	shown[AT_MARGIN] = t->profile->sampled;
+	shown[AT_RATE] = shown[AT_AGE] = ui->by != GROUP_THREAD;
+	shown[AT_SINCE] = t->based || t->readings > 1;
 	choose(columns, shown, c->cols);
 	at = titles(ui, c, row++, columns, shown, names[ui->by]);
 	ui->page = end > row ? end - row : 0;
@@ -489,19 +507,19 @@ static void list_numbers(const struct top_process *p, const bool *shown, struct 
 	double growth = top_process_growth(p);
 	unsigned int at = 2;
 
-	unit_bytes(&text[0], p->inuse);
-	unit_count(&text[1], p->blocks);
+	unit_bytes(&text[AT_INUSE], p->inuse);
+	unit_count(&text[AT_BLOCKS], p->blocks);
 	if (fabs(growth) >= 0.5)
-		top_signed(&text[2], growth, "");
+		top_signed(&text[AT_GROWTH], growth, "");
 	if (p->rss != TOP_UNKNOWN)
-		unit_bytes(&text[3], p->rss);
+		unit_bytes(&text[AT_MARGIN], p->rss);
 	if (top_process_rate(p) >= 0.5)
-		unit_bytes(&text[4], whole(top_process_rate(p)));
-	top_short_age(&text[5], p->duration_ns);
+		unit_bytes(&text[AT_RATE], whole(top_process_rate(p)));
+	top_short_age(&text[AT_AGE], p->duration_ns);
 	for (size_t i = 0; i < NCOLUMNS; i++) {
-		unsigned int style = i != 2 || fabs(growth) < 0.5 ? CANVAS_PLAIN
-		                     : growth > 0                 ? CANVAS_WARN
-		                                                  : CANVAS_LESS;
+		unsigned int style = i != AT_GROWTH || fabs(growth) < 0.5 ? CANVAS_PLAIN
+		                     : growth > 0                         ? CANVAS_WARN
+		                                                          : CANVAS_LESS;
 
 		if (!shown[i])
 			continue;
@@ -514,9 +532,12 @@ static void list_numbers(const struct top_process *p, const bool *shown, struct 
 
 void top_page_list(struct top_ui *ui, const struct top_list *l, struct canvas *c)
 {
-	bool shown[NCOLUMNS] = { true, true, true, true, true, true };
+	bool shown[NCOLUMNS];
 	unsigned int row = 0, at;
 	char text[96];
+
+	memset(shown, true, sizeof(shown));
+	shown[AT_SINCE] = false;
 
 	for (size_t i = 0; i < l->n; i++)
 		if ((uint32_t)l->items[i].pid == ui->selected_pid && ui->list_selected)
@@ -540,11 +561,12 @@ void top_page_list(struct top_ui *ui, const struct top_list *l, struct canvas *c
 		snprintf(text, sizeof(text), "%d", (int)p->pid);
 		canvas_right(c, row, at, 7, CANVAS_PLAIN, text);
 		used = canvas_put(c, row, at + 9, c->cols, CANVAS_BOLD, p->name);
-		if (c->cols >= 100)
-			canvas_fit(c, row, at + 9 + used + 2, c->cols, CANVAS_DIM, p->command,
-			           false);
-		if (c->cols >= 120 && p->allocator[0])
-			canvas_right(c, row, c->cols - 24, 24, CANVAS_DIM, p->allocator);
+		used += at + 9 + 2;
+		if (c->cols >= 120)
+			canvas_fit(c, row, c->cols - 20, 20, CANVAS_DIM, p->allocator, false);
+		if (c->cols >= 100 && used < c->cols)
+			canvas_fit(c, row, used, c->cols - used - (c->cols >= 120 ? 22 : 0),
+			           CANVAS_DIM, p->command, false);
 		if (i == ui->list_selected)
 			canvas_row_style(c, row, CANVAS_REVERSE);
 	}

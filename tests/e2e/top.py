@@ -273,6 +273,11 @@ def sampled_numbers_have_intervals(w):
     check_between(3000 * 640, row['inuse_bytes_low'] * 0.8, row['inuse_bytes_high'] * 1.2, 'truth')
     run = w.seep('top', '--once', '--combined', steps.ledger)
     check('±' in run.stdout and 'sampled' in run.stdout, 'no ±', run.stdout)
+    t = Terminal(w, steps.ledger, cols=100)
+    s = t.shows('sampled 1/4.00 KiB', 'step_leak', '±')
+    check('±' in titles(s) and '±' in t.row('step_leak'), 'no ± in the row', s)
+    t.keys('q')
+    t.restored()
     steps.end()
 
 

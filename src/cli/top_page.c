@@ -338,6 +338,8 @@ static unsigned int head(const struct top_ui *ui, const struct top_source *s, st
 	}
 	if (t->profile->attached)
 		piece(&p, "", "attached: older blocks are not seen", CANVAS_WARN);
+	if (t->profile->forked)
+		piece(&p, "", "forked: inherited blocks are not seen", CANVAS_PLAIN);
 	if (t->profile->bypassed)
 		piece(&p, "", "the program's own malloc is not seen", CANVAS_WARN);
 	if (ui->filter[0])

@@ -223,6 +223,8 @@ static void head_text(struct emit *e, const struct top *t, const struct top_fact
 	}
 	if (p->attached)
 		buf_printf(&line, "%sattached: what is older is not seen", line.len ? "; " : "");
+	if (p->forked)
+		buf_printf(&line, "%sforked: inherited blocks are not seen", line.len ? "; " : "");
 	if (p->bypassed)
 		buf_printf(&line, "%sthe program's own malloc is not seen", line.len ? "; " : "");
 	if (top_losses(p)) {

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory cgroup's limit kills the target: the report shows the site that ate the memory."""
+import json
 import os
 import signal
+import subprocess
 
 from harness import Skip, case, check, check_equal, main, need_root, need_target
 
@@ -82,6 +84,29 @@ def oom_kill_under_seep_run(w):
                  'echo $$ >%s/cgroup.procs && exec %s' % (group, need_target('eat_memory')))
     check_equal(run.status, 128 + signal.SIGKILL, 'status %s' % run.describe())
     check_eaten(w, run, output)
+
+
+@case
+def top_knows_the_limit(w):
+    group = cgroup(w)
+    inside, outside = (w.start([need_target('steps')], env=w.tracked_environment(), stdin=subprocess.PIPE, **more)
+                       for more in ({'preexec_fn': enter(group)}, {}))
+    for process in (inside, outside):
+        check(process.stdout.readline(), 'the target did not start', process.poll())
+
+    def top(*options):
+        run = w.seep('top', '--once', '--json', '--ledger-dir', w.ledgers, *options)
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        return json.loads(run.stdout)
+
+    found = top(str(inside.pid))['process']
+    check_equal(found['cgroup_limit_bytes'], LIMIT, 'limit')
+    check(0 < found['cgroup_used_bytes'] <= LIMIT, 'used', found)
+    check_equal(os.path.basename(found['cgroup']), os.path.basename(group), 'cgroup')
+    for name in (group, found['cgroup']):
+        check_equal([p['pid'] for p in top('--cgroup', name)['processes']], [inside.pid], 'processes of ' + name)
+    for process in (inside, outside):
+        check_equal(w.finish(process, stdin='').status, 0, 'status of the target')
 
 
 main()

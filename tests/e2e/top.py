@@ -626,5 +626,4 @@ def a_list_on_the_screen(w):
     a.end()
 
 
-if __name__ == '__main__':
-    main()
+main()

@@ -298,7 +298,8 @@ struct seep_error *series_open(const char *dir, struct series *ret_series)
 
 enum worth {
 	WORTH_LITTLE, /* one among many */
-	WORTH_MORE,   /* the first, latest or highest of its process, or asked for */
+	WORTH_ASKED,  /* somebody asked for it */
+	WORTH_OWN,    /* the first, latest or highest of its process */
 	WORTH_FIRST,  /* of the whole series, from here on */
 	WORTH_LATEST,
 	WORTH_HIGHEST,
@@ -380,18 +381,23 @@ size_t series_victim(const struct series *s, const struct series_limits *limits,
 	top = highest(s);
 	for (size_t k = 0; k < s->n; k++) {
 		const struct place *p = &places[k];
+		uint64_t gap = p->gap;
 		size_t i = p->index;
-		bool more = p->marked || asked_for(s->entries[i].reason);
+		bool asked = asked_for(s->entries[i].reason);
 		enum worth worth = i == top        ? WORTH_HIGHEST
 		                   : i == s->n - 1 ? WORTH_LATEST
 		                   : i == 0        ? WORTH_FIRST
-		                   : more          ? WORTH_MORE
+		                   : p->marked     ? WORTH_OWN
+		                   : asked         ? WORTH_ASKED
 		                                   : WORTH_LITTLE;
 
-		if (worth < best_worth || (worth == best_worth && p->gap < best_gap)) {
+		/* Of many processes with an entry or two each: spread over time as a whole. */
+		if (worth == WORTH_OWN)
+			gap = s->entries[i + 1].time_ns - s->entries[i - 1].time_ns;
+		if (worth < best_worth || (worth == best_worth && gap < best_gap)) {
 			best = i;
 			best_worth = worth;
-			best_gap = p->gap;
+			best_gap = gap;
 		}
 	}
 	/* The three that must stay are given up only for the bytes, never for a limit of one or two. */

@@ -18,7 +18,7 @@
  * When a bound is exceeded, entries go one by one: the one whose absence leaves the smallest gap between
  * its neighbours of the same process, so what is left stays spread over time.  Never those that every
  * series must have: the first, the latest, and the highest in-use one; and as long as there are others,
- * not the first, latest and highest of each process, nor those somebody asked for.
+ * not those that somebody asked for, and not the first, latest and highest of each process, which stay longest.
  *
  * The bytes bound counts against everything but the highest: when even first, highest and latest together are
  * too large, the first goes, then the latest.

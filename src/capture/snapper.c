@@ -190,8 +190,10 @@ static bool try_open(struct snapper *s, struct watched *w)
 		introduce(s, w);
 		return true;
 	}
-	seep_error_free(err);
-	w->tries++;
+	if (++w->tries == RETRIES)
+		complain(s, seep_error_wrap(err, "its process is not watched"));
+	else
+		seep_error_free(err);
 	w->next_ns = now_ns(CLOCK_MONOTONIC) + RETRY_NS;
 	return false;
 }

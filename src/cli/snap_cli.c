@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define DEFAULT_MOST 64u
 #define DEFAULT_SPACE (512u << 20)
@@ -270,7 +271,13 @@ struct seep_error *snap_cli_start(struct snap_cli *c, const char *ledger_dir, co
 		                     .prepare = prepare,
 		                     .complain = complain,
 		                     .arg = c };
+	struct rlimit files;
 
+	/* A handful of descriptors for each process, and a run may have many.  The target has started with its own limit. */
+	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	return dir ? snapper_new(&o, &c->snapper) : &seep_error_nomem;
 }
 

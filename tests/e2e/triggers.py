@@ -195,6 +195,46 @@ def a_stopped_watcher_does_not_hold_the_program_for_ever(w):
 
 
 @case
+def calls_threads_forks_and_checks_at_once(w):
+    """Everything that may ask seep run for something does: nobody waits for anybody for ever."""
+    folder = w.file('s')
+    c = Commanded(w, '--check', '--snap-every=3ms', '--snaps-max=20', '--snaps', folder)
+    for i in range(10):
+        check_equal(c.do('@ snap a%d' % i), 0, 'second thread')
+        check_equal(c.do('snap b%d' % i), 0, 'first thread')
+        c.do('alloc 1 1000 100')
+    c.do('fork')    # the child does the rest, and both are checked at their ends
+    for i in range(10):
+        check_equal(c.do('snap c%d' % i), 0, 'child')
+        check_equal(c.do('@ snap d%d' % i), 0, 'a thread of the child')
+    run = c.end()
+    check_equal(run.stderr.count('Leak check of'), 2, 'checks: %s' % run.stderr)
+    entries = series(folder)
+    check_between(len(entries), 20, 20, 'entries')
+    check_equal(len({e.pid for e in entries}), 2, 'processes')
+
+
+@case
+def a_signal_for_a_forked_child(w):
+    """It may come before the child has a ledger to count it in."""
+    folder = w.file('s')
+    c = Commanded(w, '--snap-signal=USR2', '--snaps', folder)
+    c.process.stdin.write('fork\n')
+    c.process.stdin.flush()
+
+    def child():
+        with open('/proc/%d/task/%d/children' % (c.pid, c.pid)) as f:
+            return f.read().split()
+    pid = int(wait_for(child, 'a forked child')[0])
+    os.kill(pid, signal.SIGUSR2)
+    check_equal(c.process.stdout.readline(), 'ok %d\n' % pid, 'the child')
+    c.do('alloc 1 5 5')    # at the latest now it has one
+    wait_for_reason(folder, 'signal-SIGUSR2')
+    check_equal([e.pid for e in series(folder) if 'signal' in e.reason], [pid], 'whose')
+    c.end()
+
+
+@case
 def children_have_triggers_of_their_own(w):
     folder = w.file('s')
     c = Commanded(w, '--snap-high=4M', '--snaps', folder)

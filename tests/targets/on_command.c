@@ -48,6 +48,9 @@ static void *(*const phases[])(size_t) = { phase_0, phase_1, phase_2, phase_3,
 	                                   phase_4, phase_5, phase_6, phase_7 };
 
 static volatile sig_atomic_t calls;
+static int started; /* the second thread */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 
 static void own_handler(int sig)
 {
@@ -95,6 +98,11 @@ static long fork_child(int *ret_child)
 
 	CHECK(pid >= 0);
 	*ret_child = !pid;
+	if (!pid) { /* only one thread comes over, and nobody waits any more */
+		started = 0;
+		pthread_mutex_init(&lock, NULL);
+		pthread_cond_init(&wake, NULL);
+	}
 	if (pid)
 		CHECK(waitpid(pid, NULL, 0) == pid);
 	return getpid();
@@ -128,8 +136,6 @@ static long obey(const char *line)
 
 /* ---- the second thread ------------------------------------------------------------------ */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static char order[256];
 static int ordered;
 static long result;
@@ -149,7 +155,6 @@ static void *second(void *arg)
 
 static long obey_there(const char *line)
 {
-	static int started;
 	pthread_t thread;
 	long r;
 

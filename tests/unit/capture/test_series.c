@@ -240,6 +240,28 @@ static void processes_keep_their_own(void **state)
 	series_release(&s);
 }
 
+static void many_processes_spread_over_time(void **state)
+{
+	enum { N = 400, MOST = 20 };
+	struct series_writer w = must_begin(MOST, 0);
+	uint64_t largest = 0;
+	struct series s;
+
+	(void)state;
+	for (uint64_t i = 0; i < N; i++)
+		must_add(&w, (pid_t)(1000 - i), EPOCH + i * SECOND, MB, "end");
+	series_end(&w);
+	s = must_open();
+	assert_int_equal(s.n, MOST);
+	for (size_t i = 1; i < s.n; i++) {
+		uint64_t gap = s.entries[i].time_ns - s.entries[i - 1].time_ns;
+
+		largest = gap > largest ? gap : largest;
+	}
+	assert_true(largest <= 3 * (N / MOST) * SECOND);
+	series_release(&s);
+}
+
 static void one_writer(void **state)
 {
 	struct series_writer w = must_begin(0, 0), second;
@@ -435,6 +457,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pruned_evenly, make_base, remove_base),
 		cmocka_unit_test_setup_teardown(bounded_in_bytes, make_base, remove_base),
 		cmocka_unit_test_setup_teardown(processes_keep_their_own, make_base, remove_base),
+		cmocka_unit_test_setup_teardown(many_processes_spread_over_time, make_base,
+		                                remove_base),
 		cmocka_unit_test_setup_teardown(one_writer, make_base, remove_base),
 		cmocka_unit_test_setup_teardown(junk_is_passed_over, make_base, remove_base),
 		cmocka_unit_test_setup_teardown(strays_are_removed, make_base, remove_base),

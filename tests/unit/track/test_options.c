@@ -21,6 +21,16 @@ static void all_keys_are_read(void **state)
 	assert_false(opt.active);
 	assert_true(opt.seed == UINT64_MAX);
 	assert_false(opt.verbose);
+	parse("signal=12");
+	assert_int_equal(opt.signal, 12);
+	parse("signal=64");
+	assert_int_equal(opt.signal, 64);
+	parse("signal=65");
+	assert_int_equal(opt.signal, 0);
+	parse("signal=18446744073709551615");
+	assert_int_equal(opt.signal, 0);
+	parse("signal=USR2");
+	assert_int_equal(opt.signal, 0);
 	parse("verbose=1");
 	assert_true(opt.verbose);
 }

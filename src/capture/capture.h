@@ -29,6 +29,7 @@ struct ledger_entry {
 	uint32_t state; /* enum ledger_state */
 	bool alive;     /* the writing process still runs this program */
 	uint32_t mode;
+	bool inactive; /* nothing new is recorded at present */
 	uint64_t period;
 	uint64_t inuse_bytes, alloc_bytes; /* quick sums over size classes */
 	uint64_t ledger_bytes;             /* storage in use */

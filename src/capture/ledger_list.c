@@ -92,6 +92,7 @@ static struct seep_error *fill_entry(struct ledger_file *f, struct ledger_entry 
 	e.alive = writer == WRITER_RUNNING;
 	e.execed = !e.alive && (writer == WRITER_LEFT || h->state == LEDGER_EXECED);
 	e.mode = h->mode;
+	e.inactive = !h->control.active;
 	e.period = h->mode == LEDGER_SAMPLED ? h->control.period : 0;
 	e.ledger_bytes = (uint64_t)f->st.st_blocks * 512;
 	e.start_real_ns = h->start_real_ns;

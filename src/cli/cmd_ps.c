@@ -39,14 +39,17 @@ static const char *state_name(const struct ledger_entry *e)
 	return e->state == LEDGER_EXITED ? "exited" : "killed";
 }
 
-/* "full", or "1/512K" for one sample each 512 KB on average. */
+/* "full", "1/512K" for one sample each 512 KB on average, or "off". */
 static void mode_text(const struct ledger_entry *e, char *text, size_t size)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 
 	if (e->mode == LEDGER_SAMPLED)
 		unit_bytes(&b, e->period);
-	snprintf(text, size, "%s%s", b.data ? "1/" : "full", b.data ? b.data : "");
+	if (e->inactive && e->alive)
+		snprintf(text, size, "off");
+	else
+		snprintf(text, size, "%s%s", b.data ? "1/" : "full", b.data ? b.data : "");
 }
 
 static uint64_t age(const struct ledger_entry *e)

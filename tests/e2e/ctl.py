@@ -70,6 +70,8 @@ def started_inactive(w):
     check_equal(w.report(c.ledger()).totals().allocs, 0, 'nothing is recorded')
     state = ctl(w, c)
     check_equal((state['state'], state['active']), ('inactive', False), 'state')
+    listed = w.seep('ps', '--ledger-dir', w.ledgers).stdout.splitlines()
+    check('off' in listed[1].split(), 'seep ps', listed)
     ctl(w, c, 'active=on')
     c.do('alloc 2 10 10')
     c.do('free 1')

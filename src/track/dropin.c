@@ -15,17 +15,6 @@
 
 #define CLOSE_BY (32ull << 20) /* this near to a threshold every event looks */
 
-struct dropin_settings dropin = {
-	.alloc_interval = 1ull << 30,
-	.inuse_interval = 100ull << 20,
-	.cleanup = true,
-	.prof_active = true,
-	.prof_thread_active_init = true,
-	.lg_sample = 19,
-	.lg_interval = -1,
-	.prefix = "jeprof",
-};
-
 static struct lock lock, look_lock;
 static uint64_t watched; /* bytes allocated, as far as looks have seen */
 
@@ -85,21 +74,6 @@ enum {
 	V_MALLOC_CONF,
 	NVARS
 };
-
-bool dropin_number(const char *s, uint64_t *ret)
-{
-	uint64_t v = 0;
-
-	if (!*s)
-		return false;
-	for (; *s; s++) {
-		if (*s < '0' || *s > '9' || v > (UINT64_MAX - 9) / 10)
-			return false;
-		v = v * 10 + (uint64_t)(*s - '0');
-	}
-	*ret = v;
-	return true;
-}
 
 /* As gperftools reads them: what begins like yes. */
 static bool truth(const struct variable *v, bool otherwise)

@@ -4,7 +4,9 @@
  *
  *   dropin_gperftools.c   HeapProfilerStart() and relatives
  *   dropin_jemalloc.c     mallctl("prof.*")
- *   dropin.c              what both share: settings, what a profile begins with, when one is due
+ *   dropin_tcmalloc.c     the rest of tcmalloc's C interface
+ *   dropin_conf.c         settings, MALLOC_CONF
+ *   dropin.c              what all share: the environment, the lock, when a profile is due
  *   dropin_write.c        the two text formats, in memory or as files
  *
  * A profile is made from the ledger's own counters in the process itself: return addresses and /proc/self/maps, no
@@ -68,6 +70,11 @@ char *text_zeros(char *p, char *end, uint64_t v, int digits);
 void text_say(const char *const *parts);
 #define SAY(...) text_say((const char *const[]){ __VA_ARGS__, NULL })
 
+/* ---- dropin_conf.c -------------------- */
+
+void conf_parse(const char *conf);                /* MALLOC_CONF, into `dropin` */
+bool dropin_number(const char *s, uint64_t *ret); /* decimal, nothing else */
+
 /* ---- dropin.c ------------------------------------------------------------------------------- */
 
 struct dropin_settings {
@@ -111,9 +118,8 @@ uint64_t dropin_watched(void);   /* the same as looks count them */
 uint64_t dropin_now_ns(void);    /* since the start of tracking */
 bool dropin_is_active(void);     /* new blocks are recorded */
 void dropin_active(bool on);
-void dropin_period(uint64_t bytes);               /* from now on; 1: every block */
-void dropin_thread_active(bool on);               /* of the calling thread */
-bool dropin_number(const char *s, uint64_t *ret); /* decimal, nothing else */
+void dropin_period(uint64_t bytes); /* from now on; 1: every block */
+void dropin_thread_active(bool on); /* of the calling thread */
 
 /* ---- dropin_gperftools.c, dropin_jemalloc.c: looks say how many bytes are left until something is due ---- */
 

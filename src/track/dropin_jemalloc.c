@@ -27,74 +27,7 @@ static uint32_t sequence, interval_sequence, manual_sequence, high_sequence;
 static uint64_t last_allocated, high;
 static bool handed_over; /* to the program's own jemalloc */
 
-/* ---- MALLOC_CONF ------------------------------------------------------------------------------ */
-
-static bool word_is(const char *s, size_t n, const char *word)
-{
-	return strlen(word) == n && !strncmp(s, word, n);
-}
-
-static void set_flag(bool *flag, const char *value, size_t n)
-{
-	if (word_is(value, n, "true"))
-		*flag = true;
-	else if (word_is(value, n, "false"))
-		*flag = false;
-}
-
-static void set_option(const char *key, size_t n, const char *value, size_t len)
-{
-	static const struct {
-		const char *name;
-		bool *flag;
-	} flags[] = {
-		{ "prof", &dropin.prof },
-		{ "prof_active", &dropin.prof_active },
-		{ "prof_accum", &dropin.prof_accum },
-		{ "prof_gdump", &dropin.prof_gdump },
-		{ "prof_final", &dropin.prof_final },
-		{ "prof_leak", &dropin.prof_leak },
-		{ "prof_leak_error", &dropin.prof_leak_error },
-		{ "prof_thread_active_init", &dropin.prof_thread_active_init },
-	};
-	char digits[24];
-	uint64_t v;
-
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-		if (word_is(key, n, flags[i].name))
-			set_flag(flags[i].flag, value, len);
-	if (word_is(key, n, "prof_prefix") && len < sizeof(dropin.prefix)) {
-		memcpy(dropin.prefix, value, len);
-		dropin.prefix[len] = '\0';
-	}
-	if (len >= sizeof(digits))
-		return;
-	memcpy(digits, value, len);
-	digits[len] = '\0';
-	if (word_is(key, n, "lg_prof_sample") && dropin_number(digits, &v) && v < 64)
-		dropin.lg_sample = v;
-	else if (word_is(key, n, "lg_prof_interval") && word_is(value, len, "-1"))
-		dropin.lg_interval = -1;
-	else if (word_is(key, n, "lg_prof_interval") && dropin_number(digits, &v) && v < 64)
-		dropin.lg_interval = (int64_t)v;
-}
-
-/* key:value,key:value */
-static void parse(const char *conf)
-{
-	while (conf && *conf) {
-		size_t n = 0, key;
-
-		while (conf[n] && conf[n] != ',' && conf[n] != ':')
-			n++;
-		key = n;
-		while (conf[n] && conf[n] != ',')
-			n++;
-		if (conf[key] == ':')
-			set_option(conf, key, conf + key + 1, n - key - 1);
-		conf += n + (conf[n] == ',');
-	}
-}
+/* ---- MALLOC_CONF ----------------------------------------------------------------------------- */
 
 void jemalloc_options(const char *conf)
 {
@@ -108,9 +41,9 @@ void jemalloc_options(const char *conf)
 	r = sys_readlink("/etc/malloc.conf", link, sizeof(link) - 1);
 	if (!sys_failed(r)) {
 		link[r] = '\0';
-		parse(link);
+		conf_parse(link);
 	}
-	parse(conf);
+	conf_parse(conf);
 	if (dropin.prof_leak_error)
 		dropin.prof_leak = true;
 }

@@ -71,6 +71,14 @@ static void ask_libc(struct variable *vars, size_t nvars)
 	}
 }
 
+void environ_parse(struct variable *vars, size_t nvars, const char *text, size_t len)
+{
+	struct reader r = { .vars = vars, .nvars = nvars };
+
+	for (size_t i = 0; i < len; i++)
+		take(&r, text[i]);
+}
+
 void environ_read(struct variable *vars, size_t nvars)
 {
 	struct reader r = { .vars = vars, .nvars = nvars };

@@ -267,6 +267,8 @@ struct variable {
 	bool set;
 };
 void environ_read(struct variable *vars, size_t nvars);
+/* The same from memory: NAME=value, each with its NUL. */
+void environ_parse(struct variable *vars, size_t nvars, const char *text, size_t len);
 
 void options_reset(void);
 void say(const char *a, const char *b); /* "seep: a b\n" on stderr when verbose */

@@ -16,7 +16,7 @@ from harness import (LIBRARY, SOAK, Skip, case, check, check_between, check_equa
                      need_target, wait_for)
 
 COMMANDS = 'dropin_commands'
-FUNCTIONS = ('keep_small', 'keep_large', 'churn', 'keep_big')
+FUNCTIONS = ('keep_small', 'keep_large', 'churn', 'keep_big', 'keep_mapped')
 CLEAN = ('HEAPPROFILE', 'MALLOC_CONF', 'SEEP_OPTIONS', 'LD_PRELOAD', 'TCMALLOC_SAMPLE_PARAMETER')
 
 
@@ -245,6 +245,47 @@ def what_cannot_be_written_is_said(w):
     # Standard descriptors that are closed are not what a profile is written to.
     ran = Ran(w, 'closed', LIBRARY, ['alloc', 'close=0', 'close=2', 'dump=x', '_exit'], HEAPPROFILE='p')
     check_equal(ran.values('p.0001.heap'), truths(ran.run.truth()), 'values')
+
+
+@case
+def mappings_when_asked_for(w):
+    for name, env, found in (('none', {}, {'keep_big'}), ('too', {'HEAP_PROFILE_MMAP': 'true'}, {'keep_big', 'keep_mapped'}),
+                             ('only', {'HEAP_PROFILE_ONLY_MMAP': '1'}, {'keep_mapped'})):
+        ran = Ran(w, name, LIBRARY, ['big=1', 'map=3'], HEAPPROFILE='p', **env)
+        wanted = {n: v for n, v in truths(ran.run.truth())['inuse_space'].items() if n in found}
+        check_equal(read(w, ran.path('p.0001.heap'), 'google-pprof'), wanted, name)
+
+
+@case
+def tcmallocs_other_questions(w):
+    """Without tcmalloc: what is known.  With it: what it says."""
+    commands = ['big=20', 'property=generic.current_allocated_bytes', 'property=generic.heap_size', 'property=no.such',
+                'release', 'stats=4000', 'stats=20']
+    ours = Ran(w, 'ours', LIBRARY, commands, HEAPPROFILE='p').run.stdout
+    numbers = [tuple(map(int, m)) for m in re.findall(r'^property (\d+) (\d+)', ours, re.M)]
+    check_equal([n[0] for n in numbers], [1, 1, 0], 'answers %r' % ours)
+    check_between(numbers[0][1], 20 << 20, (20 << 20) + 200000, 'allocated')
+    check_between(numbers[1][1], 20 << 20, 30 << 20, 'heap size')
+    check('Bytes in use by application' in ours, ours)
+    real = Ran(w, 'theirs', tcmalloc(), commands).run.stdout
+    both = Ran(w, 'both', LIBRARY + ':' + tcmalloc(), commands, HEAPPROFILE='q').run.stdout
+    check('page heap freelist' in real and 'page heap freelist' in both, both)
+    check_equal([n[0] for n in re.findall(r'^property (\d+) (\d+)', both, re.M)], ['1', '1', '0'], 'answers of tcmalloc')
+
+
+@case
+def tcmallocs_heap_sample(w):
+    for name, env, word in (('exact', {}, '@ heapprofile'), ('sampled', {'TCMALLOC_SAMPLE_PARAMETER': '65536'}, '@ heap_v2/65536')):
+        ran = Ran(w, name, LIBRARY, [], target='dropin_sample_cxx', SEEP_OPTIONS='dir=' + w.ledgers, **env)
+        before, text = ran.run.stdout.split('\n', 1)
+        check_equal((before, text.split('\n')[0][-len(word):]), ('before', word), 'first lines')
+        with open(w.file(name + '.heap'), 'w') as f:
+            f.write(text)
+        found = read(w, w.file(name + '.heap'), 'google-pprof', target='dropin_sample_cxx')
+        check_between(found['keep_big'], 9900000, 10100000, 'bytes')
+        flat = w.bare([need_program('google-pprof'), '--text', '--show_bytes', need_target('dropin_sample_cxx'),
+                       w.file(name + '.heap')]).stdout.splitlines()[1].split()
+        check_equal(flat[5], 'keep_big', 'where the stacks begin')
 
 
 # ---- jemalloc ----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "truth.h"
@@ -17,11 +18,15 @@ extern void HeapProfilerDump(const char *) __attribute__((weak));
 extern char *GetHeapProfile(void) __attribute__((weak));
 extern int IsHeapProfilerRunning(void) __attribute__((weak));
 extern int mallctl(const char *, void *, size_t *, void *, size_t) __attribute__((weak));
+extern int MallocExtension_GetNumericProperty(const char *, size_t *) __attribute__((weak));
+extern void MallocExtension_ReleaseFreeMemory(void) __attribute__((weak));
+extern void MallocExtension_GetStats(char *, int) __attribute__((weak));
 
 TRUTH(keep_small);
 TRUTH(keep_large);
 TRUTH(churn);
 TRUTH(keep_big);
+TRUTH(keep_mapped);
 
 static void *small[1000];
 static int command_count;
@@ -44,6 +49,13 @@ NOINLINE static void *churn(void)
 NOINLINE static void *keep_big(size_t size)
 {
 	return BORN(keep_big, malloc(size), size);
+}
+
+NOINLINE static void *keep_mapped(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return BORN(keep_mapped, p == MAP_FAILED ? NULL : p, size);
 }
 
 NOINLINE static void allocate(void)
@@ -90,6 +102,27 @@ static bool is(const char *command, const char *name, const char **ret_value)
 	return !strncmp(command, name, n) && (command[n] == '=' || !command[n]);
 }
 
+static void tcmalloc(const char *command)
+{
+	char line[4096] = "";
+	const char *v;
+	size_t n = 0;
+
+	if (is(command, "property", &v)) {
+		int r = MallocExtension_GetNumericProperty(v, &n);
+
+		snprintf(line, sizeof(line), "property %d %zu\n", r, n);
+	} else if (is(command, "release", &v)) {
+		MallocExtension_ReleaseFreeMemory();
+	} else if (is(command, "stats", &v)) {
+		MallocExtension_GetStats(line, atoi(v));
+		CHECK(strlen(line) < (size_t)atoi(v));
+	} else {
+		CHECK(!"a known command");
+	}
+	truth_write(line, strlen(line));
+}
+
 static void gperftools(const char *command)
 {
 	const char *v;
@@ -108,7 +141,7 @@ static void gperftools(const char *command)
 		save(text, v);
 		free(text);
 	} else {
-		CHECK(!"a known command");
+		tcmalloc(command);
 	}
 }
 
@@ -167,6 +200,8 @@ static void obey(char **commands)
 			free(keep_big(1 << 20));
 			DIED(keep_big, 1 << 20);
 		}
+	} else if (is(command, "map", &v)) { /* map=MiB */
+		ESCAPE(keep_mapped((size_t)atoi(v) << 20));
 	} else if (is(command, "fork", &v)) {
 		fork_here();
 	} else if (is(command, "exec", &v)) {

@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capture/bpf/place.h"
 
 #define SYMBOLS_MOST 50000000u
 
@@ -209,47 +210,30 @@ static bool calls_malloc(const struct space_module *m, const struct candidates *
 	return false;
 }
 
-/* Bytes of "test %rdi,%rdi; je ..." before a push at the function's beginning; 0: it begins in another way. */
-static uint64_t behind_null_test(const struct space_module *m, uint64_t offset)
-{
-	static const uint8_t test[3] = { 0x48, 0x85, 0xff }, near[2] = { 0x0f, 0x84 };
-	const uint8_t *code = (const uint8_t *)m->image.base + offset;
-	uint64_t n;
-
-	if (offset > m->image.size || m->image.size - offset < 16 || memcmp(code, test, 3) != 0)
-		return 0;
-	n = code[3] == 0x74 ? 5 : !memcmp(code + 3, near, 2) ? 9 : 0;
-	/* push %rax..%rdi, or with a prefix %r8..%r15 */
-	if (n && ((code[n] & 0xf8) == 0x50 || (code[n] == 0x41 && (code[n + 1] & 0xf8) == 0x50)))
-		return n;
-	return 0;
-}
-
 static bool add(struct functions *f, struct space_module *m, const struct candidate *fn,
                 uint64_t offset)
 {
-	static const uint8_t endbr[4] = { 0xf3, 0x0f, 0x1e, 0xfa };
-	struct function *p;
+	static const uint8_t arguments[SHAPE_NSHAPES] = {
+		[SHAPE_SIZE1] = 1,   [SHAPE_SIZE2] = 2,        [SHAPE_CALLOC] = 2,
+		[SHAPE_REALLOC] = 2, [SHAPE_REALLOCARRAY] = 3, [SHAPE_POSIX_MEMALIGN] = 3,
+		[SHAPE_FREE] = 1,    [SHAPE_MUNMAP] = 2,       [SHAPE_MMAP] = 4,
+		[SHAPE_MREMAP] = 4,
+	};
+	struct function *p = reallocarray(f->items, f->n + 1, sizeof(*p));
+	size_t size = fn->size ? fn->size : 64;
 
-	for (size_t i = 0; i < f->n; i++)
-		if (f->items[i].module == m && f->items[i].offset == offset)
-			return true;
-	p = reallocarray(f->items, f->n + 1, sizeof(*p));
 	if (!p)
 		return false;
 	f->items = p;
 	p = &f->items[f->n++];
 	*p = (struct function){ .module = m, .offset = offset, .shape = fn->known->shape };
 	snprintf(p->name, sizeof(p->name), "%s", fn->name);
-	/*
-	 * free(NULL) is none of ours, and most frees begin by asking for it.  Behind that test the argument is still in its
-	 * register, and the kernel can emulate a push where it would have to single-step the test.
-	 */
-	if (p->shape == SHAPE_FREE)
-		p->offset += behind_null_test(m, p->offset);
-	/* The kernel cannot emulate endbr64, and would stop twice for it; behind it the stack is the same. */
-	if (offset <= m->image.size - 4 && !memcmp(m->image.base + offset, endbr, 4))
-		p->offset += 4;
+	if (offset >= m->image.size)
+		return true;
+	if (size > m->image.size - offset)
+		size = m->image.size - offset;
+	p->offset += place_probe((const uint8_t *)m->image.base + offset, size,
+	                         arguments[fn->known->shape]);
 	return true;
 }
 

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "proc/discard.h"
 #include "proc/inject.h"
 
 #define MS 1000000ull
@@ -47,6 +48,7 @@ struct ward {
 	bool child_dead;
 	struct inject_place place;
 	struct guardian_reply reply;
+	struct pool ranges; /* struct discard_range */
 };
 
 /* A file of a thread, cut to the buffer; "" when it cannot be read. */
@@ -277,6 +279,66 @@ static void let_go(struct ward *w, uint32_t why)
 	atomic_store(&w->shared->released, why);
 }
 
+/* ---- pages to drop ---------------------------------------------------------- */
+
+static bool receive_all(int sock, void *data, size_t len, uint64_t deadline)
+{
+	char *p = data;
+
+	while (len) {
+		struct pollfd pfd = { .fd = sock, .events = POLLIN };
+		uint64_t now = tracees_now();
+		ssize_t n;
+
+		if (now >= deadline || poll(&pfd, 1, (int)((deadline - now) / MS) + 1) < 0)
+			return false;
+		n = recv(sock, p, len, MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			continue;
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static void drop_pages(struct ward *w, size_t n, uint64_t until, struct discard_reply *r)
+{
+	struct inject_place place = w->place;
+	struct tracee *t = w->ts.released ? NULL : choose(w);
+	bool seccomp, shadow;
+
+	if (!t || !inject_check_place(t->tid, &place)) {
+		r->failure = ENOSYS;
+		return;
+	}
+	seccomp = filtered(w->ts.pid, t->tid, &shadow);
+	if (shadow)
+		place.restorer = 0;
+	r->rss_before = resident(w->ts.pid);
+	discard_run(&w->ts, t, &place, seccomp,
+	            (const struct discard_range *)(void *)w->ranges.base, n, until, w->sock, r);
+	r->rss_after = resident(w->ts.pid);
+}
+
+static bool send_all(int sock, const void *data, size_t len);
+
+/* The order and its ranges come in one piece; false: seep is gone, or makes no sense. */
+static bool obey_drop(struct ward *w, uint64_t deadline)
+{
+	struct discard_reply reply = { 0 };
+	uint64_t head[2]; /* how many, until when */
+
+	w->ranges.len = 0;
+	if (!receive_all(w->sock, head, sizeof(head), deadline) || head[0] > DISCARD_MAX ||
+	    !pool_add(&w->ranges, head[0] * sizeof(struct discard_range) + 1) ||
+	    !receive_all(w->sock, w->ranges.base, head[0] * sizeof(struct discard_range), deadline))
+		return false;
+	drop_pages(w, head[0], head[1] < deadline ? head[1] : deadline, &reply);
+	return send_all(w->sock, &reply, sizeof(reply));
+}
+
 static bool send_all(int sock, const void *data, size_t len)
 {
 	const char *p = data;
@@ -368,6 +430,8 @@ static void watch(struct ward *w, uint64_t deadline)
 			if (!send_all(w->sock, "k", 1))
 				return;
 		}
+		if (command == 'd' && !obey_drop(w, deadline))
+			return;
 	}
 }
 
@@ -397,7 +461,7 @@ void guardian_settle(int *sock)
 	}
 }
 
-static void guard(struct ward *w, pid_t pid, bool clone, uint64_t max_stop_ns)
+static void guard(struct ward *w, pid_t pid, bool clone, bool calls, uint64_t max_stop_ns)
 {
 	struct guardian_reply *r = &w->reply;
 	sigset_t chld;
@@ -409,7 +473,7 @@ static void guard(struct ward *w, pid_t pid, bool clone, uint64_t max_stop_ns)
 	sigfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	err = sigfd < 0 ? -errno : tracees_init(&w->ts, pid, sigfd, w->sock);
-	if (clone && !err)
+	if ((clone || calls) && !err)
 		find_place(w);
 	deadline = tracees_now() + max_stop_ns;
 	if (!err)
@@ -448,7 +512,8 @@ static void guard(struct ward *w, pid_t pid, bool clone, uint64_t max_stop_ns)
 }
 
 static void __attribute__((noreturn))
-guardian_main(int sock, pid_t pid, bool clone, uint64_t max_stop_ns, struct guardian_shared *shared)
+guardian_main(int sock, pid_t pid, bool clone, bool calls, uint64_t max_stop_ns,
+              struct guardian_shared *shared)
 {
 	static struct ward w;
 	struct timeval tv = { .tv_sec = (time_t)(max_stop_ns / 1000000000u) + 1 };
@@ -458,7 +523,7 @@ guardian_main(int sock, pid_t pid, bool clone, uint64_t max_stop_ns, struct guar
 	w.shared = shared;
 	/* A seep that does not read must not keep the target standing. */
 	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
-	guard(&w, pid, clone, max_stop_ns);
+	guard(&w, pid, clone, calls, max_stop_ns);
 	_exit(0);
 }
 
@@ -502,7 +567,8 @@ static bool receive(int sock, void *data, size_t len, uint64_t deadline, int *re
 	return true;
 }
 
-struct seep_error *guardian_start(pid_t pid, bool clone, uint64_t max_stop_ns, struct guardian *ret)
+struct seep_error *guardian_start(pid_t pid, bool clone, bool calls, uint64_t max_stop_ns,
+                                  struct guardian *ret)
 {
 	struct guardian g = { .pid = -1, .sock = -1, .memfd = -1 };
 	struct seep_error *err = NULL;
@@ -523,7 +589,7 @@ struct seep_error *guardian_start(pid_t pid, bool clone, uint64_t max_stop_ns, s
 	g.pid = fork();
 	if (g.pid == 0) {
 		close(pair[0]);
-		guardian_main(pair[1], pid, clone, max_stop_ns, g.shared);
+		guardian_main(pair[1], pid, clone, calls, max_stop_ns, g.shared);
 	}
 	if (g.pid < 0)
 		err = seep_error_new(errno, "cannot start the guardian process");
@@ -558,6 +624,16 @@ bool guardian_resume(struct guardian *g)
 
 	return send_all(g->sock, "r", 1) &&
 	       receive(g->sock, &k, 1, tracees_now() + LEAVE_TIME, NULL);
+}
+
+bool guardian_drop(struct guardian *g, const struct discard_range *ranges, size_t n,
+                   uint64_t until_ns, struct discard_reply *ret)
+{
+	uint64_t head[2] = { n, until_ns };
+
+	return send_all(g->sock, "d", 1) && send_all(g->sock, head, sizeof(head)) &&
+	       send_all(g->sock, ranges, n * sizeof(*ranges)) &&
+	       receive(g->sock, ret, sizeof(*ret), until_ns + LEAVE_TIME, NULL);
 }
 
 void guardian_release(struct guardian *g)

@@ -12,6 +12,7 @@
  *      |                         | (clone: inject, detach) --->| runs on
  *      |<---- reply, threads ----|                             |
  *      | reads memory itself     | waits                       |
+ *      | 'd' drop these pages -->| madvise, one by one ------>| stands (live)
  *      | 'r' resume ------------>| DETACH -------------------->| runs on (live)
  *      | 'q' or end of file ---->| (clone: kill, inject wait4) |
  *      | waitpid                 | exit                        |
@@ -73,11 +74,17 @@ struct seep_error;
 /*
  * Starts a guardian, which stops (or clones) the process, and takes its reply.  An error is about the
  * guardian itself; what the target had against it is in reply.error.  guardian_release() in every case.
+ * calls: guardian_drop() will be asked for.
  */
-struct seep_error *guardian_start(pid_t pid, bool clone, uint64_t max_stop_ns,
+struct seep_error *guardian_start(pid_t pid, bool clone, bool calls, uint64_t max_stop_ns,
                                   struct guardian *ret_guardian);
 /* Lets a stopped target go.  false: the guardian is gone (and the target runs). */
 bool guardian_resume(struct guardian *g);
+/* discard_pages() (discard.h), at the guardian; false: it is gone. */
+struct discard_range;
+struct discard_reply;
+bool guardian_drop(struct guardian *g, const struct discard_range *ranges, size_t n,
+                   uint64_t until_ns, struct discard_reply *ret);
 /* What a process that traces needs first: its own session, no signals, no file but *sock, which may be renumbered. */
 void guardian_settle(int *sock);
 /* Ends the guardian, which undoes everything, and reaps it. */

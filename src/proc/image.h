@@ -111,6 +111,7 @@ struct image_ops {
 
 struct image_options {
 	bool clone; /* a copy-on-write clone; where none can be had the process is stopped, with a note */
+	bool calls;           /* live: discard_pages() will be asked for */
 	uint64_t max_stop_ns; /* give up when the process would stand still for longer; 0: 30 s */
 };
 

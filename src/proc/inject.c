@@ -438,11 +438,63 @@ static bool is_fork_event(int status)
 	       event == PTRACE_EVENT_VFORK;
 }
 
-/* From the first stop through the call to the stop after it. */
-static int run(struct tracees *ts, struct tracee *t, struct inject_call *call, uint64_t deadline_ns)
+static void set_args(struct user_regs_struct *regs, const struct inject_call *call)
+{
+	regs->rdi = call->args[0];
+	regs->rsi = call->args[1];
+	regs->rdx = call->args[2];
+	regs->r10 = call->args[3];
+}
+
+static int get_regs(const struct tracee *t, struct user_regs_struct *ret)
+{
+	struct iovec iov = { ret, sizeof(*ret) };
+
+	return ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &iov) ? -ESRCH : 0;
+}
+
+static int set_regs(const struct tracee *t, struct user_regs_struct *regs)
+{
+	struct iovec iov = { regs, sizeof(*regs) };
+
+	return ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &iov) ? -ESRCH : 0;
+}
+
+/* At the entry of the getpid() that holds the place of a call of many: it becomes what it is to be. */
+static int become(const struct tracee *t, const struct inject_call *call)
 {
 	struct user_regs_struct regs;
-	struct iovec iov = { &regs, sizeof(regs) };
+	int r = get_regs(t, &regs);
+
+	if (r)
+		return r;
+	regs.orig_rax = (uint64_t)call->nr;
+	set_args(&regs, call);
+	return set_regs(t, &regs);
+}
+
+/* At the exit of one of many calls: the next one, if there is one.  1: there is. */
+static int repeat(const struct tracee *t, const struct inject_place *place, struct inject_call *call)
+{
+	struct user_regs_struct regs;
+	int r;
+
+	if (!call->again || !call->again(call))
+		return 0;
+	r = get_regs(t, &regs);
+	if (r)
+		return r;
+	regs.rip = place->call;
+	regs.rax = SYS_getpid;
+	regs.orig_rax = (uint64_t)-1;
+	r = set_regs(t, &regs);
+	return r ? r : 1;
+}
+
+/* Through the entry of a call to its exit. */
+static int make_call(struct tracees *ts, struct tracee *t, struct inject_call *call,
+                     uint64_t deadline_ns)
+{
 	int stops = 0, request = PTRACE_SYSCALL, status, r;
 
 	while (stops < 2) {
@@ -451,6 +503,8 @@ static int run(struct tracees *ts, struct tracee *t, struct inject_call *call, u
 			return r;
 		if (is_syscall_stop(status)) {
 			stops++;
+			if (stops == 1 && call->again && (r = become(t, call)))
+				return r;
 		} else if (is_fork_event(status)) {
 			unsigned long child = 0;
 
@@ -466,12 +520,29 @@ static int run(struct tracees *ts, struct tracee *t, struct inject_call *call, u
 		}
 		request = stops < 2 ? PTRACE_SYSCALL : 0;
 	}
-	if (ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &iov))
-		return -ESRCH;
-	call->result = (long)regs.rax;
+	return 0;
+}
+
+/* From the first stop through the calls to the stop after them. */
+static int run(struct tracees *ts, struct tracee *t, const struct inject_place *place,
+               struct inject_call *call, uint64_t deadline_ns)
+{
+	struct user_regs_struct regs;
+	int request = PTRACE_CONT, status, r;
+
+	do {
+		r = make_call(ts, t, call, deadline_ns);
+		if (!r)
+			r = get_regs(t, &regs);
+		if (r)
+			return r;
+		call->result = (long)regs.rax;
+		r = repeat(t, place, call);
+	} while (r > 0);
+	if (r < 0)
+		return r;
 	/* Back into the kernel's signal handling, where calls are started again. */
 	ptrace(PTRACE_INTERRUPT, t->tid, 0, 0);
-	request = PTRACE_CONT;
 	for (;;) {
 		r = next_stop(ts, t, request, call, deadline_ns, &status);
 		if (r)
@@ -505,7 +576,7 @@ static int attempt(struct tracees *ts, struct tracee *t, const struct inject_pla
 {
 	static struct frame f;
 	struct user_regs_struct regs = t->regs;
-	struct iovec own = { &t->regs, sizeof(t->regs) }, iov = { &regs, sizeof(regs) };
+	struct iovec own = { &t->regs, sizeof(t->regs) };
 	uint64_t mask = 0, all = ~0ull, cs, cs_at = 0;
 	bool framed;
 	int r;
@@ -516,12 +587,9 @@ static int attempt(struct tracees *ts, struct tracee *t, const struct inject_pla
 	cs = rseq_sequence(&f, t->tid, &cs_at);
 	framed = make_frame(&f, place, t, mask);
 	regs.rip = place->call;
-	regs.rax = (uint64_t)call->nr;
+	regs.rax = (uint64_t)(call->again ? SYS_getpid : call->nr);
 	regs.orig_rax = (uint64_t)-1;
-	regs.rdi = call->args[0];
-	regs.rsi = call->args[1];
-	regs.rdx = call->args[2];
-	regs.r10 = call->args[3];
+	set_args(&regs, call);
 	regs.r8 = regs.r9 = 0;
 	regs.eflags &= ~0x500ull; /* no trap flag, no backwards */
 	if (framed)
@@ -530,11 +598,11 @@ static int attempt(struct tracees *ts, struct tracee *t, const struct inject_pla
 		regs.rsi = framed ? f.child_sp : 16;
 	call->result = -EINTR;
 
-	r = ptrace(PTRACE_SETREGSET, t->tid, NT_PRSTATUS, &iov) ? -ESRCH : 0;
+	r = set_regs(t, &regs);
 	if (!r)
 		ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(all), &all);
 	if (!r)
-		r = run(ts, t, call, deadline_ns);
+		r = run(ts, t, place, call, deadline_ns);
 	/* One that did not come back in time still has its frame, and nothing else may touch it. */
 	if (!r) {
 		ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask);
@@ -561,6 +629,9 @@ int inject_call(struct tracees *ts, struct tracee *t, const struct inject_place 
 		options |= PTRACE_O_SUSPEND_SECCOMP;
 	if (ptrace(PTRACE_SETOPTIONS, t->tid, 0, options))
 		return errno == ESRCH ? -ESRCH : -EPERM;
+	call->result = 0;
+	if (call->again && !call->again(call))
+		return 0;
 	ts->hangup = -1; /* what is begun is finished first */
 	for (unsigned int i = 0; i < ATTEMPTS && !r; i++) {
 		r = attempt(ts, t, place, call, deadline_ns);

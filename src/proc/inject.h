@@ -45,6 +45,13 @@ struct inject_call {
 	uint64_t args[4]; /* rdi, rsi, rdx, r10 */
 	bool clones;  /* the call makes a child: traced, returned in child, stops before it runs */
 	bool seccomp; /* the thread has a filter: suspend it */
+	/*
+	 * Not NULL: asked before every call, with the result of the last one (0 before the first); false: that was
+	 * all.  Many calls in a row cost two stops each and nothing else.  Until the very moment the kernel begins
+	 * one it is a getpid(): a tracer that is killed in between does not leave a call behind that is made later.
+	 */
+	bool (*again)(struct inject_call *call);
+	void *arg;
 	/* results */
 	long result;       /* of the call: >= 0, or -errno */
 	pid_t child;       /* as this process sees it; 0: none */

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "proc/discard.h"
 #include "proc/modules.h"
 #include "proc/process.h"
 #include "proc/procfs.h"
@@ -127,6 +128,24 @@ static struct seep_error *process_resume(struct image *img)
 	                     (int)img->pid, (double)img->stopped_ns / 1e9);
 	return seep_error_hint(err, "check a copy-on-write clone of it (--clone), which stops it for "
 	                            "milliseconds only");
+}
+
+struct seep_error *discard_pages(struct image *img, const struct discard_range *ranges, size_t n,
+                                 uint64_t until_ns, struct discard_reply *ret)
+{
+	struct process *p = img->priv;
+
+	if (img->kind != IMAGE_LIVE || n > DISCARD_MAX)
+		return seep_error_new(EINVAL, "pages can only be dropped of a process that stands");
+	*ret = (struct discard_reply){ 0 };
+	if (atomic_load(&p->guardian.shared->released) ||
+	    !guardian_drop(&p->guardian, ranges, n, until_ns, ret))
+		return seep_error_new(
+			0,
+			"process %d ran on before all pages were dropped: its guardian was "
+			"killed, or its time was up",
+			(int)img->pid);
+	return NULL;
 }
 
 static void process_release(struct image *img)
@@ -286,7 +305,7 @@ struct seep_error *image_open_process(pid_t pid, const struct image_options *opt
 		err = maps_read(pid, &before);
 		seep_error_free(err);
 	}
-	err = guardian_start(pid, clone, max_stop, &p->guardian);
+	err = guardian_start(pid, clone, opts && opts->calls, max_stop, &p->guardian);
 	if (err)
 		goto out;
 	r = &p->guardian.reply;

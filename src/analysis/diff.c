@@ -509,7 +509,8 @@ static int join_head(struct diff *d)
 	d->joint->duration_ns = last->duration_ns;
 	d->joint->start_real_ns = last->start_real_ns;
 	d->joint->pid = last->pid;
-	return str_copy(&d->joint->command, last->command) | str_copy(&d->joint->exe, last->exe);
+	return str_copy(&d->joint->command, last->command) | str_copy(&d->joint->exe, last->exe) |
+	       str_copy(&d->joint->source, last->source);
 }
 
 static int join_all(struct joiner *j)

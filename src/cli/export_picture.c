@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "output/dot.h"
 #include "output/flame.h"
@@ -58,12 +59,21 @@ static struct seep_error *write_dot(const struct export_source *s, struct buf *o
 	return dot_write(s->view, &o, out);
 }
 
+static struct seep_error *write_svg(const struct export_source *s, struct buf *out)
+{
+	_cleanup_buf_ struct buf dot = { 0 };
+	struct seep_error *err = write_dot(s, &dot);
+
+	return err ? err : dot_to_svg(&dot, out);
+}
+
 const struct export_picture export_pictures[] = {
 	{ "html", "a page with everything", ".html .htm", true, write_html },
 	{ "timeline", "the course over time (SVG)", ".timeline.svg", false, write_timeline },
 	{ "flame", "flame graph (page)", ".flame.html", true, write_flame },
 	{ "flame-svg", "flame graph (SVG)", ".flame.svg", true, write_flame_svg },
 	{ "dot", "call graph (Graphviz)", ".dot .gv", true, write_dot },
+	{ "svg", "call graph (SVG, by Graphviz)", ".svg", true, write_svg },
 	{ .name = NULL },
 };
 

@@ -588,7 +588,6 @@ static struct seep_error *read_all(struct reader *r, const struct buf *raw,
 	find_program(r);
 	for (size_t i = 0; i < r->mappings.n; i++)
 		module_of(r, r->mappings.items[i].id);
-	r->missing = 0;
 	for (size_t i = 0; i < r->samples.n && !r->b.failed; i++)
 		take_sample(r, r->samples.items[i]);
 	if (r->negative)
@@ -596,8 +595,10 @@ static struct seep_error *read_all(struct reader *r, const struct buf *raw,
 		            "%s has %llu negative values (is it a difference?); they count as 0",
 		            r->in->path, (unsigned long long)r->negative);
 	if (r->missing)
-		format_warn(r->in, "%s refers %llu times to names or places that are not in it",
-		            r->in->path, (unsigned long long)r->missing);
+		format_warn(
+			r->in,
+			"%s refers %llu times to names or places that are not in it: it may be cut off where it ends, at byte %zu of its message",
+			r->in->path, (unsigned long long)r->missing, r->end);
 	return builder_finish(&r->b, ret_profile);
 }
 

@@ -263,12 +263,8 @@ static void total(const struct diff_report *x, enum measure_value m, const char 
 
 static void head(const struct diff_report *x)
 {
-	const struct profile *p = x->d->joint;
-
 	emit_heading(x->e, "%s %s", x->d->nsides > 2 ? "The course of" : "What changed in",
-	             p->command && *p->command ? p->command
-	             : p->exe && *p->exe       ? p->exe
-	                                       : "(unnamed)");
+	             profile_title(x->d->joint));
 	emit_array(x->e, "sides");
 	for (size_t i = 0; i < x->d->nsides; i++)
 		side(x, i);

@@ -443,7 +443,7 @@ static void put_command(const struct graph *g, struct buf *out)
 {
 	const struct profile *p = g->v->profile;
 
-	put_escaped(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
+	put_escaped(out, profile_title(p));
 }
 
 /* The box that says what this is, every line ending in \l: left-aligned. */
@@ -472,7 +472,8 @@ static void put_legend(const struct graph *g, struct buf *out)
 	picture_amount(out, &(struct picture){ .measure = g->pic.measure }, (int64_t)g->pic.total);
 	buf_puts(out, g->pic.diff ? " of change" : " in all");
 	if (g->dropped_boxes) {
-		buf_printf(out, "\\lDropped %zu nodes (cum < ", g->dropped_boxes);
+		buf_printf(out, "\\lDropped %zu node%s (cum < ", g->dropped_boxes,
+		           g->dropped_boxes == 1 ? "" : "s");
 		picture_amount(out, &(struct picture){ .measure = g->pic.measure },
 		               (int64_t)g->min_box);
 		buf_puts(out, g->pic.diff && g->v->profile->sampled && !g->o->noise
@@ -480,7 +481,8 @@ static void put_legend(const struct graph *g, struct buf *out)
 		                      : ")");
 	}
 	if (g->dropped_arrows) {
-		buf_printf(out, "\\lDropped %zu edges (weight < ", g->dropped_arrows);
+		buf_printf(out, "\\lDropped %zu edge%s (weight < ", g->dropped_arrows,
+		           g->dropped_arrows == 1 ? "" : "s");
 		picture_amount(out, &(struct picture){ .measure = g->pic.measure },
 		               (int64_t)g->min_arrow);
 		buf_puts(out, ")");

@@ -387,7 +387,7 @@ static int put_data(const struct flame *f, const struct flame_options *o, struct
 	_cleanup_buf_ struct buf numbers = { 0 };
 
 	buf_puts(out, "{\"title\":");
-	markup_json(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
+	markup_json(out, profile_title(p));
 	buf_printf(out,
 	           ",\"value\":\"%s\",\"unit\":\"%s\",\"diff\":%s,\"sampled\":%s,\"scale\":%.9g",
 	           value_names[f->pic.measure.value].words,

@@ -119,6 +119,23 @@ static void put_tooltip(const struct flame *f, size_t i, const char *name, struc
 	buf_puts(out, "</title>");
 }
 
+/* -1 all of it shrank, 1 all of it grew; light enough for black letters. */
+static struct picture_rgb change_color(double part, bool colorblind)
+{
+	static const struct picture_rgb ends[2][2] = {
+		{ { 240, 118, 106 }, { 108, 192, 124 } }, /* red and green */
+		{ { 242, 150, 70 }, { 104, 172, 232 } },  /* orange and blue */
+	};
+	const struct picture_rgb *end = &ends[colorblind][part < 0];
+	double by = sqrt(fmin(fabs(part), 1)), grey = 214;
+
+	return (struct picture_rgb){
+		(uint8_t)(grey + (end->r - grey) * by),
+		(uint8_t)(grey + (end->g - grey) * by),
+		(uint8_t)(grey + (end->b - grey) * by),
+	};
+}
+
 /* Warm colours by name; a library's are paler.  Of a difference by how much of the box grew or shrank. */
 static struct picture_rgb color_of(const struct flame *f, size_t i, bool colorblind)
 {
@@ -127,10 +144,10 @@ static struct picture_rgb color_of(const struct flame *f, size_t i, bool colorbl
 	bool runtime;
 
 	if (f->pic.diff)
-		return n->width > 0 ? picture_color((double)picture_value(&f->pic, &n->total) /
-		                                            n->width * 0.4,
-		                                    false, colorblind)
-		                    : (struct picture_rgb){ 200, 200, 200 };
+		return change_color(n->width > 0
+		                            ? (double)picture_value(&f->pic, &n->total) / n->width
+		                            : 0,
+		                    colorblind);
 	if (n->location == UINT32_MAX)
 		return (struct picture_rgb){ 205, 205, 205 };
 	hash = f->pic.v->locations[n->location].func * 2654435761u;
@@ -168,7 +185,23 @@ static void put_box(const struct flame *f, const struct flame_options *o, size_t
 	buf_puts(out, "</g>\n");
 }
 
-static void put_head(const struct flame *f, double height, struct buf *out)
+/* What the two colours of a difference mean, at the right of the head. */
+static void put_legend(bool colorblind, struct buf *out)
+{
+	for (int k = 0; k < 2; k++) {
+		struct picture_rgb c = change_color(k ? -1 : 1, colorblind);
+		double x = PAGE_WIDTH - MARGIN - 60 - (k ? 0 : 76);
+
+		buf_printf(
+			out,
+			"<rect x=\"%.0f\" y=\"33\" width=\"12\" height=\"12\" fill=\"#%02x%02x%02x\"/>"
+			"<text x=\"%.0f\" y=\"43\" font-family=\"sans-serif\" fill=\"#555555\">%s</text>\n",
+			x, c.r, c.g, c.b, x + 17, k ? "shrank" : "grew");
+	}
+}
+
+static void put_head(const struct flame *f, const struct flame_options *o, double height,
+                     struct buf *out)
 {
 	const struct profile *p = f->pic.v->profile;
 
@@ -179,7 +212,7 @@ static void put_head(const struct flame *f, double height, struct buf *out)
 	           "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n"
 	           "<text x=\"%.0f\" y=\"24\" font-size=\"16\" font-family=\"sans-serif\">",
 	           PAGE_WIDTH, height, PAGE_WIDTH, height, MARGIN);
-	markup_text(out, p->command && *p->command ? p->command : p->exe ? p->exe : "(unnamed)");
+	markup_text(out, profile_title(p));
 	buf_printf(out,
 	           "</text>\n<text x=\"%.0f\" y=\"43\" font-family=\"sans-serif\" fill=\"#555555\">",
 	           MARGIN);
@@ -187,6 +220,8 @@ static void put_head(const struct flame *f, double height, struct buf *out)
 	buf_puts(out, ": ");
 	picture_amount(out, &f->pic, picture_value(&f->pic, &f->nodes[0].total));
 	buf_puts(out, "</text>\n");
+	if (f->pic.diff)
+		put_legend(o->colorblind, out);
 }
 
 struct seep_error *flame_svg(const struct view *v, const struct flame_options *o, struct buf *out)
@@ -205,7 +240,7 @@ struct seep_error *flame_svg(const struct view *v, const struct flame_options *o
 	for (size_t i = 0; i < f.n; i++)
 		if (f.nodes[i].width * scale >= MIN_WIDTH)
 			rows = fmax(rows, f.nodes[i].depth + 1);
-	put_head(&f, HEAD + rows * ROW + MARGIN, out);
+	put_head(&f, o, HEAD + rows * ROW + MARGIN, out);
 	for (size_t i = 0; i < f.n; i++) {
 		double width = f.nodes[i].width * scale;
 

@@ -241,9 +241,7 @@ static void put_title(const struct page *p)
 {
 	const struct profile *prof = p->o->diff ? p->o->diff->sides[p->o->diff->nsides - 1]
 	                                        : p->v->profile;
-	const char *name = prof->command && *prof->command ? prof->command
-	                   : prof->exe && *prof->exe       ? prof->exe
-	                                                   : "(unnamed)";
+	const char *name = profile_title(prof);
 	_cleanup_buf_ struct buf clean = { 0 }, cut = { 0 };
 
 	text_clean(&clean, name);

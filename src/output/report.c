@@ -130,8 +130,10 @@ void report_location(const struct report *r, uint32_t location, struct location_
 		             short_path(r, l->file, path, sizeof(path)));
 	else if (*module)
 		n = snprintf(text->where, sizeof(text->where), "in %s", module);
-	else
+	else if (l->address || !l->function)
 		n = snprintf(text->where, sizeof(text->where), "in no module");
+	else /* a name is all that the source had */
+		n = 0;
 	if (l->flags & VIEW_INLINED && n > 0 && (size_t)n < sizeof(text->where))
 		snprintf(text->where + n, sizeof(text->where) - (size_t)n, " (inlined)");
 }
@@ -210,10 +212,7 @@ static void head_process(const struct report *r)
 		{ "duration_ns", emit_duration(p->duration_ns), true },
 	};
 
-	emit_heading(r->e, "%s",
-	             p->command && *p->command ? p->command
-	             : p->exe && *p->exe       ? p->exe
-	                                       : "(unnamed)");
+	emit_heading(r->e, "%s", profile_title(p));
 	emit_object(r->e, "process");
 	emit_field(r->e, "command", NULL, emit_string(p->command));
 	emit_line(r->e, EMIT_PLAIN,

@@ -204,7 +204,7 @@ function rowOf(t, r) {
 			cell.append(make('code', c.value(r)), make('small', c.place(r)));
 		} else if (c.bar) {
 			const track = make('span', undefined, 'share'), bar = make('i');
-			bar.style.width = Math.max(Math.min(c.value(r), 1) * 60, 1) + 'px';
+			bar.style.width = `max(1px, ${Math.min(c.value(r), 1) * 100}%)`;
 			track.append(bar);
 			cell.append(track, c.text(r));
 		} else {

@@ -355,9 +355,7 @@ static void put_legend(struct picture *p)
 static void put_head(struct picture *p, bool part)
 {
 	const struct profile *prof = p->t.p;
-	const char *name = prof->command && *prof->command ? prof->command
-	                   : prof->exe && *prof->exe       ? prof->exe
-	                                                   : "(unnamed)";
+	const char *name = profile_title(prof);
 	_cleanup_buf_ struct buf words = { 0 }, clean = { 0 }, cut = { 0 };
 
 	if (!part)

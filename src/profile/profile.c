@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 
 struct profile *profile_new(void)
@@ -243,6 +244,16 @@ struct seep_error *profile_check(const struct profile *p)
 }
 
 /* ---- totals ------------------------------------------------------------ */
+
+const char *profile_title(const struct profile *p)
+{
+	const char *const names[] = { p->command, p->exe, p->source };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i] && *names[i])
+			return names[i];
+	return "(unnamed)";
+}
 
 struct prof_totals profile_totals_of(const struct profile *p, unsigned int kinds)
 {

@@ -334,8 +334,12 @@ def graphviz_draws_the_call_graph(w):
     plain = w.bare([dot, '-Tplain', graph])
     check_equal((plain.status, plain.stderr), (0, ''), 'dot -Tplain')
     check(re.search(r'^edge N\d+ N\d+', plain.stdout, re.M), plain.stdout)
-    names = [t.text for t in xml.etree.ElementTree.parse(svg).iter('{http://www.w3.org/2000/svg}text')]
-    check('session_buffer_new' in names, names)
+    exported = w.file('export.svg')
+    run = w.seep('export', '--base', before, after, '-o', exported)
+    check_equal(run.status, 0, run.describe())
+    for path in (svg, exported):
+        names = [t.text for t in xml.etree.ElementTree.parse(path).iter('{http://www.w3.org/2000/svg}text')]
+        check('session_buffer_new' in names and 'render_page' not in names, path, names)
 
 
 @case

@@ -71,7 +71,7 @@ static bool read_part(const struct format *format, const struct file *f, size_t 
 static size_t may_be_silent(const struct file *f)
 {
 	const char *summary = memmem(f->data, f->len, "SUMMARY: ", 9);
-	size_t n = f->data[0] == 0x0a ? 16 : 0; /* pprof: behind an entry of the message */
+	size_t n = 0;
 
 	summary = summary ? summary : memmem(f->data, f->len, "LEAK SUMMARY:", 13);
 	for (size_t i = 0; i < f->len; i++)

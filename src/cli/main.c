@@ -23,6 +23,8 @@ const struct cli_command cli_commands[] = {
 	  "What grew between two profiles, or over a series of them", cmd_diff },
 	{ "check", "[OPTIONS] PID|NAME|CORE [EXECUTABLE]",
 	  "Which blocks does nothing point to any more: leaks", cmd_check },
+	{ "heap", "[OPTIONS] PID|NAME",
+	  "What the allocators of a process say of themselves, asked from outside", cmd_heap },
 	{ "top", "[OPTIONS] [PID|NAME...]",
 	  "What grows right now, refreshed on the terminal or as text", cmd_top },
 	{ "ps", "[OPTIONS]", "List tracked processes, live and dead", cmd_ps },

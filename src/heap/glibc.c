@@ -14,7 +14,7 @@
 
 #define BUDGET (1ull << 26)
 
-static void release(struct glibc *g)
+void glibc_release(struct glibc *g)
 {
 	for (size_t i = 0; i < g->nsegments; i++)
 		free(g->segments[i].free_bits);
@@ -133,6 +133,6 @@ int glibc_walk(const struct image *img, struct heap_builder *b)
 		r = window_init(&g.window, img);
 	if (!r)
 		r = walk(&g);
-	release(&g);
+	glibc_release(&g);
 	return r;
 }

@@ -69,7 +69,7 @@ struct params {
 	bool found;
 	uint64_t address, size;
 	uint32_t variant; /* index of its table */
-	uint64_t sbrk_base, n_mmaps, mmapped_mem;
+	uint64_t sbrk_base, n_mmaps, mmapped_mem, max_n_mmaps, max_mmapped_mem;
 };
 
 struct glibc {
@@ -101,6 +101,9 @@ struct glibc {
 	size_t nsuspects, suspects_room;
 	uint64_t budget; /* looks at what may be nothing; a damaged image must not take for ever */
 };
+
+/* glibc.c */
+void glibc_release(struct glibc *g);
 
 /* glibc_arena.c: 0, -ENOENT, -ENOMEM */
 int glibc_find_arenas(struct glibc *g);

@@ -134,6 +134,11 @@ static void scan(struct glibc *g, const struct image_map *m, unsigned int *best)
 				       8);
 				g->mp.n_mmaps = 0;
 				memcpy(&g->mp.n_mmaps, w->data + i - x->sbrk_base + x->n_mmaps, 4);
+				g->mp.max_n_mmaps = 0;
+				memcpy(&g->mp.max_n_mmaps,
+				       w->data + i - x->sbrk_base + x->n_mmaps + 8, 4);
+				memcpy(&g->mp.max_mmapped_mem,
+				       w->data + i - x->sbrk_base + x->mmapped + 8, 8);
 			}
 		}
 		at = w->end < m->end && w->end - w->start > g->img->page_size

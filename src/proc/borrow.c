@@ -43,13 +43,14 @@
 #include "base/error.h"
 #include "proc/guardian.h"
 #include "proc/inject.h"
+#include "proc/procfs.h"
 
 #define MS 1000000ull
 #define STOP_TIME (300 * MS)   /* one thread may take to stop */
 #define CALL_TIME (5000 * MS)  /* an injected system call */
 #define CLEAN_TIME (2000 * MS) /* for unmapping, afterwards */
 #define CODE_SIZE 4096u
-#define SPACE (512u << 10) /* data and stack */
+#define STACK (512u << 10)
 #define STACK_LOOK (64u << 10)
 #define SIGRETURN_PATIENCE \
 	2 /* a frame of a handler on a waiting thread's stack may be long dead: 1/2 of the time */
@@ -61,7 +62,8 @@ struct borrower {
 	struct inject_place place;
 	pid_t pid;
 	int pidfd, sock;
-	uint64_t code_at, space_at;
+	uint64_t code_at, space_at, space; /* space: bytes for data and stack */
+	bool filtered;                     /* by seccomp */
 	pid_t borrowed;
 	uint64_t stop_began;
 	int files[BORROW_FILES]; /* here */
@@ -130,7 +132,7 @@ static void go(struct borrower *b, struct tracee *t)
 /* ---- safe points ------------------------------------------------------------------ */
 
 /* Calls that wait for something outside, and that neither C library, allocator nor loader make. */
-static bool waits(const struct user_regs_struct *r)
+static bool waits(const struct user_regs_struct *r, bool foreign_locks)
 {
 	switch ((int64_t)r->orig_rax) {
 	case SYS_epoll_wait:
@@ -175,7 +177,7 @@ static bool waits(const struct user_regs_struct *r)
 		case 9: /* FUTEX_WAIT_BITSET */
 			return true;
 		case 0: /* FUTEX_WAIT */
-			return (uint32_t)r->rdx != 2;
+			return !foreign_locks && (uint32_t)r->rdx != 2;
 		}
 		return false;
 	}
@@ -207,7 +209,8 @@ static bool handler_on_stack(const struct borrower *b, uint64_t sp)
 static bool is_safe(const struct borrower *b, const struct tracee *t, bool patient)
 {
 	if ((int64_t)t->regs.orig_rax >= 0)
-		return waits(&t->regs) && (patient || !handler_on_stack(b, t->regs.rsp));
+		return waits(&t->regs, b->call->foreign_locks) &&
+		       (patient || !handler_on_stack(b, t->regs.rsp));
 	return !in_unsafe_code(b->call, t->regs.rip) && !handler_on_stack(b, t->regs.rsp);
 }
 
@@ -216,9 +219,13 @@ static bool is_safe(const struct borrower *b, const struct tracee *t, bool patie
 static int64_t system_call(struct borrower *b, struct tracee *t, long nr, uint64_t a0, uint64_t a1,
                            uint64_t a2, uint64_t a3)
 {
-	struct inject_call call = { .nr = nr, .args = { a0, a1, a2, a3 } };
+	struct inject_call call = { .nr = nr, .args = { a0, a1, a2, a3 }, .seccomp = b->filtered };
 	int r = inject_call(&b->ts, t, &b->place, &call, tracees_now() + CALL_TIME);
 
+	if (r == -EPERM && b->filtered && !b->call->careful) {
+		call.seccomp = false;
+		r = inject_call(&b->ts, t, &b->place, &call, tracees_now() + CALL_TIME);
+	}
 	return r ? r : call.result;
 }
 
@@ -342,11 +349,13 @@ static bool map_in(struct borrower *b, struct tracee *t)
 	                 MAP_PRIVATE | MAP_ANONYMOUS);
 	if (!failed(at)) {
 		b->code_at = (uint64_t)at;
-		at = system_call(b, t, SYS_mmap, 0, SPACE, PROT_READ | PROT_WRITE,
+		at = system_call(b, t, SYS_mmap, 0, b->space, PROT_READ | PROT_WRITE,
 		                 MAP_PRIVATE | MAP_ANONYMOUS);
 	}
 	if (failed(at)) {
-		b->res.failure = BORROW_NO_MEMORY;
+		bool filter = at == -EPERM && b->filtered && b->call->careful;
+
+		b->res.failure = filter ? BORROW_FILTERED : BORROW_NO_MEMORY;
 		b->res.code = (int32_t)-at;
 		return false;
 	}
@@ -357,7 +366,8 @@ static bool map_in(struct borrower *b, struct tracee *t)
 	if (b->call->prepare)
 		b->call->prepare(b->call->data);
 	if (write_target(t->tid, b->code_at, b->call->code, b->call->code_len) &&
-	    write_target(t->tid, b->space_at, b->call->data, b->call->data_len))
+	    write_target(t->tid, b->space_at, b->call->data,
+	                 b->call->write_len ? b->call->write_len : b->call->data_len))
 		return true;
 	b->res.failure = BORROW_NO_MEMORY;
 	b->res.code = errno;
@@ -368,7 +378,7 @@ static void unmap_in(struct borrower *b, struct tracee *t)
 {
 	close_files(b, t);
 	if (b->space_at)
-		system_call(b, t, SYS_munmap, b->space_at, SPACE, 0, 0);
+		system_call(b, t, SYS_munmap, b->space_at, b->space, 0, 0);
 	if (b->code_at)
 		system_call(b, t, SYS_munmap, b->code_at, CODE_SIZE, 0, 0);
 	b->space_at = b->code_at = 0;
@@ -412,7 +422,8 @@ static bool act_map(struct borrower *b, struct tracee *t)
 static bool act_unmap(struct borrower *b, struct tracee *t)
 {
 	/* The thread that was lent may not have left our stack yet. */
-	if (t->tid == b->borrowed && t->regs.rsp >= b->space_at && t->regs.rsp <= b->space_at + SPACE)
+	if (t->tid == b->borrowed && t->regs.rsp >= b->space_at &&
+	    t->regs.rsp <= b->space_at + b->space)
 		return false;
 	unmap_in(b, t);
 	return true;
@@ -429,7 +440,7 @@ static void clean_up(struct borrower *b)
 
 		if (stop(b, b->borrowed, &t))
 			break; /* it has ended: then it is off our stack */
-		on_it = t->regs.rsp >= b->space_at && t->regs.rsp <= b->space_at + SPACE;
+		on_it = t->regs.rsp >= b->space_at && t->regs.rsp <= b->space_at + b->space;
 		go(b, t);
 		if (!on_it)
 			break;
@@ -442,17 +453,30 @@ static void clean_up(struct borrower *b)
 
 /* ---- the call --------------------------------------------------------------------------- */
 
+static bool is_avoided(const struct borrower *b, pid_t tid)
+{
+	char path[64], name[16] = "";
+	_cleanup_close_ int fd = -1;
+
+	if (!b->call->avoid)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", (int)b->pid, (int)tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 &&
+	       strncmp(name, b->call->avoid, strlen(b->call->avoid)) == 0;
+}
+
 static bool lend(struct borrower *b, pid_t tid, bool patient)
 {
 	struct tracee *t;
 	bool lent = false;
 
-	if (stop(b, tid, &t))
+	if (is_avoided(b, tid) || stop(b, tid, &t))
 		return false;
 	b->res.tries++;
 	if (is_safe(b, t, patient))
-		lent = inject_borrow(t, &b->place, b->code_at, b->space_at, b->space_at + SPACE) ==
-		       0;
+		lent = inject_borrow(t, &b->place, b->code_at, b->space_at,
+		                     b->space_at + b->space) == 0;
 	go(b, t);
 	if (lent)
 		b->borrowed = b->res.tid = tid;
@@ -539,6 +563,7 @@ static void run(struct borrower *b)
 	/* Every moment it waits for a processor a thread of the target stands still; only root may. */
 	if (setpriority(PRIO_PROCESS, 0, -20))
 		b->res.code = 0;
+	b->space = ((b->call->data_len + 4095) & ~4095ull) + STACK;
 	inject_find_place(b->pid, &b->place);
 	if (!b->place.call || !b->place.restorer) {
 		b->res.failure = BORROW_NO_PLACE;
@@ -600,7 +625,8 @@ static bool take_files(struct borrower *b)
 	return true;
 }
 
-static void __attribute__((noreturn)) borrower_main(int sock, pid_t pid, struct borrow_call *call)
+static void __attribute__((noreturn))
+borrower_main(int sock, pid_t pid, bool filtered, struct borrow_call *call)
 {
 	static struct borrower b;
 
@@ -608,6 +634,7 @@ static void __attribute__((noreturn)) borrower_main(int sock, pid_t pid, struct 
 	b.sock = sock;
 	b.pid = pid;
 	b.call = call;
+	b.filtered = filtered;
 	if (take_files(&b))
 		run(&b);
 	if (move_all(sock, &b.res, sizeof(b.res), true))
@@ -618,15 +645,18 @@ static void __attribute__((noreturn)) borrower_main(int sock, pid_t pid, struct 
 struct seep_error *borrow_thread(pid_t pid, struct borrow_call *call, struct borrow_result *ret)
 {
 	struct borrow_result res = { .failure = BORROW_LOST };
+	struct procfs_status st;
 	int pair[2], status;
+	bool filtered;
 	pid_t child;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return seep_error_new(errno, "cannot make a socket for the tracing process");
+	filtered = procfs_status(pid, &st) == 0 && st.seccomp;
 	child = fork();
 	if (child == 0) {
 		close(pair[0]);
-		borrower_main(pair[1], pid, call);
+		borrower_main(pair[1], pid, filtered, call);
 	}
 	close(pair[1]);
 	if (child < 0) {

@@ -30,7 +30,7 @@ struct borrow_range {
 };
 
 #define BORROW_RANGES 64
-#define BORROW_DATA_MAX 8192
+#define BORROW_DATA_MAX (16u << 20)
 #define BORROW_FILES 2
 
 struct borrow_call {
@@ -38,11 +38,19 @@ struct borrow_call {
 	size_t code_len;  /* at most a page */
 	void *data;       /* written before the call, read back afterwards */
 	size_t data_len;  /* at most BORROW_DATA_MAX */
+	size_t write_len; /* only so much of it is written, the rest is zero; 0: all of it */
 	size_t state_at;  /* where in the data a uint32_t says how far it is */
 	uint32_t done_from;                        /* from this value on it is done */
 	struct borrow_range unsafe[BORROW_RANGES]; /* code of the C library, loader, allocator */
 	size_t nunsafe;
 	uint64_t find_ns, work_ns; /* time to find a thread, and for the work */
+	/*
+	 * Where locks are not the C library's own: a thread that waits with plain FUTEX_WAIT may wait for one of
+	 * them, holding another.
+	 */
+	bool foreign_locks;
+	bool careful;      /* where a seccomp filter cannot be suspended, do nothing */
+	const char *avoid; /* threads whose names begin so are not borrowed; NULL: none */
 	/*
 	 * Files to open in the target: seep's descriptors, and where in the data their numbers (int32_t)
 	 * go.  Those still there when the work is done, not replaced by -1, are closed again.
@@ -64,6 +72,7 @@ enum borrow_failure {
 	BORROW_TOO_SLOW,     /* begun, not done in time; the memory stays mapped */
 	BORROW_GONE,         /* the target has ended */
 	BORROW_LOST,         /* the tracing process was killed */
+	BORROW_FILTERED,     /* careful, and a seccomp filter might kill the target */
 };
 
 struct borrow_result {

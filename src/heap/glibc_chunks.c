@@ -48,7 +48,7 @@ static inline int settle(struct walk *w, uint64_t word)
 	if (!(word & CHUNK_PREV_INUSE)) {
 		w->sum->bin_chunks++;
 		w->sum->bin_bytes += size;
-		return 0;
+		return heap_add_free(g->out, chunk, size, w->seg->arena, HEAP_FREE_BIN);
 	}
 	if (w->seg->free_bits && marked_free(w->seg, chunk))
 		return 0;
@@ -166,6 +166,9 @@ static int after_break(struct walk *w)
 
 	if (w->at == w->g->arenas[w->seg->arena].top) {
 		r = settle(w, w->word);
+		if (r >= 0)
+			r = heap_add_free(w->g->out, w->at, w->seg->end - w->at, w->seg->arena,
+			                  HEAP_FREE_TOP);
 		w->g->arenas[w->seg->arena].top_met = true;
 		w->at = w->seg->end;
 		return r;
@@ -186,6 +189,8 @@ static int after_break(struct walk *w)
 		from = w->at;
 		w->at = resync(w, w->at);
 		r = heap_add_range(w->g->out, w->run, from);
+		if (r >= 0)
+			r = heap_add_piece(w->g->out, w->run, from, w->seg->arena, false);
 		w->run = w->at;
 		return r < 0 ? r : w->at < w->seg->end;
 	}
@@ -224,6 +229,8 @@ static int walk_segment(struct glibc *g, const struct segment *seg)
 		w.pending_size -= 8; /* there is no next header to reach into */
 		r = settle(&w, CHUNK_PREV_INUSE);
 	}
+	if (r >= 0)
+		r = heap_add_piece(g->out, w.run, seg->end, seg->arena, false);
 	return r < 0 ? r : heap_add_range(g->out, w.run, seg->end);
 }
 
@@ -233,6 +240,8 @@ static int add_mmapped(struct glibc *g, const struct mmapped *m)
 	uint64_t usable = m->map + m->total - m->chunk - (g->bins == 24 ? 24 : 16);
 	int r = heap_add_block(g->out, m->chunk + 16, usable, BLOCK_IMPRECISE | BLOCK_MMAPPED);
 
+	if (r >= 0)
+		r = heap_add_piece(g->out, m->map, m->map + m->total, 0, true);
 	return r < 0 ? r : heap_add_range(g->out, m->map, m->map + m->total);
 }
 

@@ -63,6 +63,9 @@ int glibc_mark_fastbins(struct glibc *g)
 				}
 				sum->fast_chunks++;
 				sum->fast_bytes += size;
+				r = heap_add_free(g->out, at, size, a, HEAP_FREE_FAST);
+				if (r < 0)
+					return r;
 				at = glibc_reveal(g->safe_linking, at + 16, fd);
 			}
 		}

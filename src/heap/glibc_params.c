@@ -94,6 +94,22 @@ static bool may_be_base(const struct glibc *g, uint64_t v)
 	return m && heap_is_anonymous(m) && v % 8 == 0;
 }
 
+static void tell(struct glibc *g, const struct variant *v, const uint8_t *p)
+{
+	struct heap_params *out = &g->out->heap->params;
+	uint32_t no_dyn;
+
+	out->address = g->mp.address;
+	out->size = v->size;
+	memcpy(&out->trim_threshold, p, 8);
+	memcpy(&out->mmap_threshold, p + 16, 8);
+	memcpy(&out->arena_test, p + 24, 8);
+	memcpy(&out->arena_max, p + 32, 8);
+	out->no_dyn_threshold_at = v->n_mmaps + 12;
+	memcpy(&no_dyn, p + out->no_dyn_threshold_at, 4);
+	out->no_dyn_threshold = no_dyn != 0;
+}
+
 static void scan(struct glibc *g, const struct image_map *m, unsigned int *best)
 {
 	uint64_t base = 0;
@@ -139,6 +155,7 @@ static void scan(struct glibc *g, const struct image_map *m, unsigned int *best)
 				       w->data + i - x->sbrk_base + x->n_mmaps + 8, 4);
 				memcpy(&g->mp.max_mmapped_mem,
 				       w->data + i - x->sbrk_base + x->mmapped + 8, 8);
+				tell(g, x, w->data + i - x->sbrk_base);
 			}
 		}
 		at = w->end < m->end && w->end - w->start > g->img->page_size

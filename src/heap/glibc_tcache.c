@@ -223,6 +223,10 @@ static int mark_lists(struct glibc *g, uint64_t user, const struct tcache_shape 
 			s = glibc_segment_of(g, at - 16);
 			g->out->heap->arenas[s->arena].tcache_chunks++;
 			g->out->heap->arenas[s->arena].tcache_bytes += size & ~(uint64_t)CHUNK_FLAGS;
+			r = heap_add_free(g->out, at - 16, size & ~(uint64_t)CHUNK_FLAGS, s->arena,
+			                  HEAP_FREE_TCACHE);
+			if (r < 0)
+				return r;
 			at = glibc_reveal(g->safe_linking, at, next);
 		}
 	}

@@ -53,6 +53,47 @@ int heap_add_range(struct heap_builder *b, uint64_t start, uint64_t end)
 	return 0;
 }
 
+int heap_add_free(struct heap_builder *b, uint64_t address, uint64_t size, uint32_t arena,
+                  enum heap_free_kind kind)
+{
+	struct heap *h = b->heap;
+
+	if (!b->free_chunks || !size)
+		return 0;
+	if (h->nfree == b->free_room) {
+		size_t room = b->free_room ? b->free_room * 2 : 1024;
+		struct heap_free *grown = realloc(h->free, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		h->free = grown;
+		b->free_room = room;
+	}
+	h->free[h->nfree++] =
+		(struct heap_free){ .address = address, .size = size, .arena = arena, .kind = kind };
+	return 0;
+}
+
+int heap_add_piece(struct heap_builder *b, uint64_t start, uint64_t end, uint32_t arena, bool mapped)
+{
+	struct heap *h = b->heap;
+
+	if (!b->free_chunks || start >= end)
+		return 0;
+	if (h->npieces == b->pieces_room) {
+		size_t room = b->pieces_room ? b->pieces_room * 2 : 64;
+		struct heap_piece *grown = realloc(h->pieces, room * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		h->pieces = grown;
+		b->pieces_room = room;
+	}
+	h->pieces[h->npieces++] =
+		(struct heap_piece){ .start = start, .end = end, .arena = arena, .mapped = mapped };
+	return 0;
+}
+
 void heap_note(struct heap *h, const char *fmt, ...)
 {
 	char **grown = realloc(h->notes, (h->nnotes + 1) * sizeof(*grown)), *text;
@@ -165,9 +206,52 @@ static void order_blocks(struct heap *h)
 	h->nblocks = n + 1;
 }
 
+static int free_order(const void *a, const void *b)
+{
+	const struct heap_free *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+static int piece_order(const void *a, const void *b)
+{
+	const struct heap_piece *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Lists and the walk fill these in turns; what overlaps (damage) goes to the first. */
+static void order_free(struct heap *h)
+{
+	size_t n = 0;
+
+	if (h->nfree) {
+		qsort(h->free, h->nfree, sizeof(*h->free), free_order);
+		for (size_t i = 1; i < h->nfree; i++)
+			if (h->free[i].address >= h->free[n].address + h->free[n].size)
+				h->free[++n] = h->free[i];
+		h->nfree = n + 1;
+	}
+	n = 0;
+	if (h->npieces) {
+		qsort(h->pieces, h->npieces, sizeof(*h->pieces), piece_order);
+		for (size_t i = 1; i < h->npieces; i++)
+			if (h->pieces[i].start >= h->pieces[n].end)
+				h->pieces[++n] = h->pieces[i];
+		h->npieces = n + 1;
+	}
+}
+
 struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap)
 {
-	struct heap_builder b = { .heap = calloc(1, sizeof(struct heap)) };
+	return heap_walk_with(img, &(struct heap_options){ 0 }, ret_heap);
+}
+
+struct seep_error *heap_walk_with(const struct image *img, const struct heap_options *opts,
+                                  struct heap **ret_heap)
+{
+	struct heap_builder b = { .heap = calloc(1, sizeof(struct heap)),
+		                  .free_chunks = opts->free_chunks };
 	struct block *fitted;
 	int r;
 
@@ -189,6 +273,7 @@ struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap)
 	heap_note_others(img, b.heap);
 	order_blocks(b.heap);
 	merge_ranges(b.heap);
+	order_free(b.heap);
 	fitted = realloc(b.heap->blocks, (b.heap->nblocks + 1) * sizeof(*fitted));
 	if (fitted)
 		b.heap->blocks = fitted;
@@ -206,5 +291,7 @@ void heap_free(struct heap *h)
 	free(h->blocks);
 	free(h->ranges);
 	free(h->arenas);
+	free(h->free);
+	free(h->pieces);
 	free(h);
 }

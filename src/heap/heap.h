@@ -56,6 +56,39 @@ struct heap_arena {
 	uint32_t heaps;
 };
 
+/* What a free stretch is to its allocator. */
+enum heap_free_kind {
+	HEAP_FREE_BIN, /* glibc: in a bin; its first 48 bytes and the last 8 are the list's */
+	HEAP_FREE_TOP, /* glibc: the end of an arena's newest heap; its first 16 bytes are a header */
+	HEAP_FREE_FAST,   /* glibc: in a fastbin, its neighbours call it used */
+	HEAP_FREE_TCACHE, /* glibc: in a thread's cache, likewise */
+	HEAP_FREE_SLOT, /* musl: a slot of a group; the 4 bytes before it and the last 4 are headers */
+	HEAP_FREE_NKINDS
+};
+
+struct heap_free {
+	uint64_t address, size; /* glibc: of the chunk, header included; musl: of the slot */
+	uint32_t arena;         /* index */
+	enum heap_free_kind kind;
+};
+
+/* Memory of an arena: a heap or what sbrk gave, a group of musl's, or a block that is a mapping of its own. */
+struct heap_piece {
+	uint64_t start, end;
+	uint32_t arena;
+	bool mapped; /* that block's; the arena says nothing */
+};
+
+/* glibc's mp_: what decides whether free memory is given back. */
+struct heap_params {
+	uint64_t address; /* 0: not found, and nothing else is known */
+	uint64_t size;    /* bytes of it */
+	uint64_t trim_threshold, mmap_threshold;
+	uint64_t arena_test, arena_max;
+	uint32_t no_dyn_threshold_at; /* offset of that int in mp_ */
+	bool no_dyn_threshold;        /* the thresholds do not rise by themselves */
+};
+
 struct heap {
 	char allocator[32];   /* "glibc", "musl mallocng"; "" when none was found */
 	char layout[64];      /* which layout was seen, for people: "glibc 2.27-2.42" */
@@ -65,6 +98,11 @@ struct heap {
 	size_t nranges;
 	struct heap_arena *arenas;
 	size_t narenas;
+	struct heap_free *free; /* ascending, not overlapping; only where asked for */
+	size_t nfree;
+	struct heap_piece *pieces; /* ascending; only where asked for */
+	size_t npieces;
+	struct heap_params params; /* glibc's */
 	struct heap_mallinfo info;
 	uint64_t resyncs;       /* places where the chain of chunks was broken and found again */
 	uint64_t skipped_bytes; /* heap that could not be read or made no sense */
@@ -78,6 +116,13 @@ struct heap {
  * instead ("libjemalloc.so.2: no walker; blocks are known only with a ledger").
  */
 struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap);
+
+struct heap_options {
+	bool free_chunks; /* fill in free and pieces: 24 bytes more for each free chunk */
+};
+
+struct seep_error *heap_walk_with(const struct image *img, const struct heap_options *opts,
+                                  struct heap **ret_heap);
 void heap_free(struct heap *h);
 
 static inline void heap_freep(struct heap **h)

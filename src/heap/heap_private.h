@@ -9,11 +9,16 @@
 /* A heap being filled.  Functions return 0 or -ENOMEM; nothing is lost by a failure but what was to be added. */
 struct heap_builder {
 	struct heap *heap;
-	size_t blocks_room, ranges_room;
+	size_t blocks_room, ranges_room, free_room, pieces_room;
+	bool free_chunks; /* wanted: else heap_add_free() and heap_add_piece() do nothing */
 };
 
 int heap_more_blocks(struct heap_builder *b); /* makes room for at least one more */
 int heap_add_range(struct heap_builder *b, uint64_t start, uint64_t end);
+int heap_add_free(struct heap_builder *b, uint64_t address, uint64_t size, uint32_t arena,
+                  enum heap_free_kind kind);
+int heap_add_piece(struct heap_builder *b, uint64_t start, uint64_t end, uint32_t arena,
+                   bool mapped);
 void heap_note(struct heap *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static inline int heap_add_block(struct heap_builder *b, uint64_t address, uint64_t size,

@@ -230,6 +230,9 @@ static int add_group(struct musl *u, unsigned int depth)
 	uint64_t bytes = m->maplen ? m->maplen * 4096 : UNIT + m->stride * (m->last + 1);
 	int r = heap_add_range(u->out, m->mem, m->mem + bytes);
 
+	if (r >= 0 && !depth)
+		r = heap_add_piece(u->out, m->mem, m->mem + bytes, 0, m->class == CLASS_MMAPPED);
+
 	if (m->class == CLASS_MMAPPED) {
 		info->hblks++;
 		info->hblkhd += bytes;
@@ -247,6 +250,7 @@ static int add_group(struct musl *u, unsigned int depth)
 			info->fordblks += m->stride;
 			sum->bin_chunks++;
 			sum->bin_bytes += m->stride;
+			r = heap_add_free(u->out, behind - m->stride, m->stride, 0, HEAP_FREE_SLOT);
 			continue;
 		}
 		r = add_slot(u, m, i, &used);

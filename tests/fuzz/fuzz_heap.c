@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!img)
 		return 0;
-	err = heap_walk(img, &h);
+	err = heap_walk_with(img, &(struct heap_options){ .free_chunks = true }, &h);
 	must(!err != !h);
 	for (size_t i = 1; h && i < h->nranges; i++)
 		must(h->ranges[i - 1].end < h->ranges[i].start);
@@ -37,6 +37,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(range < h->nranges && h->ranges[range].start <= h->blocks[i].address);
 		must(h->blocks[i].address + h->blocks[i].size <= h->ranges[range].end);
 	}
+	for (size_t i = 0; h && i < h->nfree; i++)
+		must(h->free[i].size && h->free[i].arena < h->narenas &&
+		     (!i || h->free[i - 1].address + h->free[i - 1].size <= h->free[i].address));
+	for (size_t i = 0; h && i < h->npieces; i++)
+		must(h->pieces[i].start < h->pieces[i].end &&
+		     (!i || h->pieces[i - 1].end <= h->pieces[i].start));
 	seep_error_free(err);
 	heap_free(h);
 	image_free(img);

@@ -23,6 +23,59 @@ static const char *const modes[] = { "mix",     "foreign", "blocked", "mapped",
 	                             "trimmed", "threads", "small" };
 #define NMODES (sizeof(modes) / sizeof(modes[0]))
 
+/*
+ * The free chunks are those of the sums, lie apart from each other and the blocks in use, and together with them fill
+ * the pieces but for headers.
+ */
+static void check_free(const struct heap *h)
+{
+	uint64_t bytes[HEAP_FREE_NKINDS] = { 0 }, n[HEAP_FREE_NKINDS] = { 0 }, want[6] = { 0 };
+	uint64_t filled = 0, pieces = 0;
+	size_t block = 0, piece = 0;
+	bool musl = !strncmp(h->allocator, "musl", 4);
+
+	for (size_t i = 0; i < h->narenas; i++) {
+		want[0] += h->arenas[i].bin_chunks;
+		want[1] += h->arenas[i].bin_bytes;
+		want[2] += h->arenas[i].fast_bytes;
+		want[3] += h->arenas[i].tcache_bytes;
+		want[4] += h->arenas[i].top_size;
+		want[5] += h->arenas[i].used_bytes;
+	}
+	for (size_t i = 0; i < h->nfree; i++) {
+		const struct heap_free *f = &h->free[i];
+
+		assert_true(!i || f[-1].address + f[-1].size <= f->address);
+		assert_true(f->arena < h->narenas);
+		while (block < h->nblocks && h->blocks[block].address < f->address)
+			block++;
+		assert_true(!block || h->blocks[block - 1].address + h->blocks[block - 1].size <=
+		                              f->address + 8);
+		assert_true(block == h->nblocks || musl ||
+		            h->blocks[block].address >= f->address + f->size);
+		while (piece < h->npieces && h->pieces[piece].end <= f->address)
+			piece++;
+		assert_true(piece < h->npieces && h->pieces[piece].start <= f->address);
+		assert_true(f->address + f->size <= h->pieces[piece].end && !h->pieces[piece].mapped);
+		bytes[f->kind] += f->size;
+		n[f->kind]++;
+		filled += f->size;
+	}
+	for (size_t i = 0; i < h->npieces; i++)
+		pieces += h->pieces[i].mapped ? 0 : h->pieces[i].end - h->pieces[i].start;
+	assert_int_equal(n[HEAP_FREE_BIN] + n[HEAP_FREE_SLOT], want[0]);
+	assert_int_equal(bytes[HEAP_FREE_BIN] + bytes[HEAP_FREE_SLOT], want[1]);
+	assert_int_equal(bytes[HEAP_FREE_FAST], want[2]);
+	assert_int_equal(bytes[HEAP_FREE_TCACHE], want[3]);
+	assert_int_equal(bytes[HEAP_FREE_TOP], want[4]);
+	if (musl) /* groups in slots of groups */
+		return;
+	assert_true(filled + want[5] <= pieces);
+	/* heap_info, malloc_state, fenceposts, alignment */
+	assert_true(pieces - filled - want[5] <= h->npieces * 4096);
+	assert_true(h->params.address && h->params.mmap_threshold && h->params.trim_threshold);
+}
+
 /* Walks a running target; skips where this machine does not let one look into a child. */
 static struct heap *walk(const struct target *t, bool threads)
 {
@@ -38,11 +91,12 @@ static struct heap *walk(const struct target *t, bool threads)
 	n = img->nthreads;
 	if (!threads)
 		img->nthreads = 0;
-	err = heap_walk(img, &h);
+	err = heap_walk_with(img, &(struct heap_options){ .free_chunks = true }, &h);
 	img->nthreads = n;
 	assert_null(err);
 	assert_int_equal(live_image_brought_in(img), 0);
 	image_free(img);
+	check_free(h);
 	return h;
 }
 

@@ -230,7 +230,8 @@ static void print_options(struct emit *e, const struct allocator *a,
 		                                      { NULL, "", 0, 0 } };
 
 	emit_object(e, "options");
-	emit_table(e, NULL, 4, columns, ARRAY_SIZE(columns));
+	if (emit_is_text(e))
+		emit_table(e, NULL, 4, columns, ARRAY_SIZE(columns));
 	for (size_t i = 0; i < ALLOCATOR_OPTIONS; i++) {
 		const struct allocator_value *v = &values[i];
 		const char *name = allocator_option_name((enum allocator_option)i);
@@ -249,7 +250,8 @@ static void print_options(struct emit *e, const struct allocator *a,
 		else
 			option_json(e, name, v);
 	}
-	emit_table_end(e);
+	if (emit_is_text(e))
+		emit_table_end(e);
 	emit_object_end(e);
 }
 

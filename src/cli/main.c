@@ -34,6 +34,7 @@ const struct cli_command cli_commands[] = {
 	  "Switch tracking on and off, change its period, while a program runs", cmd_ctl },
 	{ "export", "[OPTIONS] PROFILE", "Write a profile in the format of another tool",
 	  cmd_export },
+	{ "trim", "[OPTIONS] PID|NAME", "Give a process's free memory back to the kernel", cmd_trim },
 	{ "help", "[COMMAND]", "What the commands are, or how one is used", cmd_help },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -6,7 +6,8 @@
  *   glibc   the inside of free chunks that are in bins, and of every arena's top, from 48 bytes behind the chunk's
  *           start (header, list pointers) to the page before its end.  All arenas' tops: malloc_trim() looks at the
  *           main arena's only
- *   musl    the inside of free slots, up to 4 bytes before their end, as its own free() could do with MADV_FREE
+ *   musl    the inside of free slots of a group, one after the other, up to 4 bytes before the last one's end.  The headers in
+ *           between go too: those of a slot that was never used are zero as well
  *
  * Not counted: caches of threads and fastbins (their chunks are in use as far as neighbours know), mappings that are
  * shared, of files, of huge pages, and what the caller wants left out (locked memory).
@@ -40,8 +41,10 @@ struct free_run {
 	uint64_t resident,
 		swapped;      /* of these pages; the others were never used, or returned before */
 	uint64_t chunk, size; /* what they lie in */
-	uint32_t arena;       /* index in heap.arenas */
-	uint32_t kind;        /* enum free_pages_kind */
+	uint64_t owner, owner_bits; /* musl: as in struct heap_free */
+	uint32_t slots;             /* musl: so many, one after the other; else 1 */
+	uint32_t arena;             /* index in heap.arenas */
+	uint32_t kind;              /* enum free_pages_kind */
 };
 
 struct free_sum {          /* bytes of whole pages */

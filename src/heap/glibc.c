@@ -118,7 +118,9 @@ static int walk(struct glibc *g)
 		out->top_size = a->top_size;
 		out->attached_threads = (uint32_t)a->attached;
 		out->heaps = a->heaps;
+		out->heap_bytes = a->heap_bytes;
 	}
+	h->bins_at = g->bins;
 	add_up(g);
 	describe(g);
 	return 0;

@@ -54,6 +54,7 @@ struct heap_arena {
 	uint64_t bin_chunks, bin_bytes, fast_chunks, fast_bytes, tcache_chunks, tcache_bytes;
 	uint32_t attached_threads;
 	uint32_t heaps;
+	uint64_t heap_bytes; /* glibc, not main: alignment and largest size of its heaps; 0 unknown */
 };
 
 /* What a free stretch is to its allocator. */
@@ -70,6 +71,7 @@ struct heap_free {
 	uint64_t address, size; /* glibc: of the chunk, header included; musl: of the slot */
 	uint32_t arena;         /* index */
 	enum heap_free_kind kind;
+	uint64_t owner, owner_bits; /* musl: address of the slot's meta, and its last word */
 };
 
 /* Memory of an arena: a heap or what sbrk gave, a group of musl's, or a block that is a mapping of its own. */
@@ -103,6 +105,7 @@ struct heap {
 	struct heap_piece *pieces; /* ascending; only where asked for */
 	size_t npieces;
 	struct heap_params params; /* glibc's */
+	uint32_t bins_at;          /* glibc: offset of the bins in malloc_state; 0: not glibc */
 	struct heap_mallinfo info;
 	uint64_t resyncs;       /* places where the chain of chunks was broken and found again */
 	uint64_t skipped_bytes; /* heap that could not be read or made no sense */

@@ -51,6 +51,7 @@ static const struct context_layout {
 struct meta {
 	uint64_t address, mem;
 	uint64_t stride, maplen;
+	uint64_t bits; /* its last word, as it is */
 	uint32_t free, last, class;
 };
 
@@ -251,6 +252,10 @@ static int add_group(struct musl *u, unsigned int depth)
 			sum->bin_chunks++;
 			sum->bin_bytes += m->stride;
 			r = heap_add_free(u->out, behind - m->stride, m->stride, 0, HEAP_FREE_SLOT);
+			if (h->nfree) {
+				h->free[h->nfree - 1].owner = m->address;
+				h->free[h->nfree - 1].owner_bits = m->bits;
+			}
 			continue;
 		}
 		r = add_slot(u, m, i, &used);
@@ -279,6 +284,7 @@ static bool decode(struct musl *u, uint64_t address, const uint8_t *p, struct me
 	if (!m->mem)
 		return false;
 	m->address = address;
+	m->bits = bits;
 	m->last = bits & 31;
 	m->class = bits >> 6 & 63;
 	m->maplen = bits >> 12;

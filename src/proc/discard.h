@@ -22,7 +22,7 @@ struct tracee;
 struct tracees;
 struct inject_place;
 
-#define DISCARD_SLICE (4u << 20)
+#define DISCARD_SLICE (1u << 20)
 #define DISCARD_MAX (1u << 20) /* ranges in one go */
 
 struct discard_range {
@@ -35,6 +35,7 @@ struct discard_reply {
 	uint32_t done;       /* ranges, from the first on, that are through (or refused) */
 	uint32_t refused;    /* of these */
 	uint64_t calls;
+	uint64_t partial; /* bytes from the beginning of the next range that are through as well */
 	uint64_t rss_before, rss_after; /* bytes, while it stood; 0: unknown */
 	uint64_t ns;
 };

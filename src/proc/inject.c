@@ -246,6 +246,7 @@ struct frame {
 	int mem;
 	uint64_t at; /* lowest address written; 0: there is no frame */
 	size_t len;
+	uint64_t scratch;
 	uint64_t sp;       /* for the call: `ret` goes to the restorer from here */
 	uint64_t child_sp; /* the same for the child, which ends */
 	uint8_t saved[XSTATE_MAX + 4096], made[XSTATE_MAX + 4096];
@@ -329,7 +330,8 @@ static struct kernel_ucontext context_of(const struct user_regs_struct *r, uint6
 }
 
 /*
- *     low    child's return address, its ucontext
+ *     low    what the calls read
+ *            child's return address, its ucontext
  *            return address, ucontext
  *     high   vector state (64-aligned), then the red zone and the thread's own stack
  */
@@ -339,7 +341,7 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 	static uint8_t state[XSTATE_MAX];
 	struct iovec iov = { state, sizeof(state) };
 	struct kernel_ucontext uc = context_of(&t->regs, mask), end = { 0 };
-	uint64_t sp = t->regs.rsp, fp, own, child;
+	uint64_t sp = t->regs.rsp, fp, own, child, low;
 	uint32_t magic2 = XSTATE_MAGIC2;
 	size_t size;
 
@@ -355,7 +357,8 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 	fp = (sp - RED_ZONE - size - 4) & ~63ull;
 	own = ((fp - sizeof(uc)) & ~15ull) - 8;
 	child = ((own - sizeof(uc)) & ~15ull) - 8;
-	if (sp - child > sizeof(f->made) || child < pl->stack_start)
+	low = child - INJECT_SCRATCH;
+	if (sp - low > sizeof(f->made) || low < pl->stack_start)
 		return false;
 	uc.regs.fpstate = fp;
 	end.flags = UC_FLAGS & ~1u;
@@ -368,21 +371,21 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 	end.regs.cs = (uint16_t)t->regs.cs;
 	end.regs.ss = (uint16_t)t->regs.ss;
 
-	f->len = (size_t)(fp + size + 4 - child);
+	f->len = (size_t)(fp + size + 4 - low);
 	memset(f->made, 0, f->len);
-	memcpy(f->made, &pl->restorer, 8);
-	memcpy(f->made + 8, &end, sizeof(end));
-	memcpy(f->made + (own - child), &pl->restorer, 8);
-	memcpy(f->made + (own - child) + 8, &uc, sizeof(uc));
-	memcpy(f->made + (fp - child), state, size);
-	memcpy(f->made + (fp - child) + size, &magic2, sizeof(magic2));
-	if (pread(f->mem, f->saved, f->len, (off_t)child) != (ssize_t)f->len)
+	memcpy(f->made + (child - low), &pl->restorer, 8);
+	memcpy(f->made + (child - low) + 8, &end, sizeof(end));
+	memcpy(f->made + (own - low), &pl->restorer, 8);
+	memcpy(f->made + (own - low) + 8, &uc, sizeof(uc));
+	memcpy(f->made + (fp - low), state, size);
+	memcpy(f->made + (fp - low) + size, &magic2, sizeof(magic2));
+	if (pread(f->mem, f->saved, f->len, (off_t)low) != (ssize_t)f->len)
 		return false;
-	if (pwrite(f->mem, f->made, f->len, (off_t)child) != (ssize_t)f->len) {
+	if (pwrite(f->mem, f->made, f->len, (off_t)low) != (ssize_t)f->len) {
 		/* Part of it may be there; it lies below the stack and means nothing. */
 		return false;
 	}
-	f->at = child;
+	f->at = f->scratch = low;
 	f->sp = own;
 	f->child_sp = child;
 	return true;
@@ -461,10 +464,15 @@ static int set_regs(const struct tracee *t, struct user_regs_struct *regs)
 }
 
 /* At the entry of the getpid() that holds the place of a call of many: it becomes what it is to be. */
-static int become(const struct tracee *t, const struct inject_call *call)
+static int become(const struct tracee *t, const struct frame *f, const struct inject_call *call)
 {
 	struct user_regs_struct regs;
 	int r = get_regs(t, &regs);
+
+	if (!r && call->scratch_len && f->at &&
+	    pwrite(f->mem, call->scratch, call->scratch_len, (off_t)f->scratch) !=
+	            (ssize_t)call->scratch_len)
+		r = -EFAULT;
 
 	if (r)
 		return r;
@@ -492,8 +500,8 @@ static int repeat(const struct tracee *t, const struct inject_place *place, stru
 }
 
 /* Through the entry of a call to its exit. */
-static int make_call(struct tracees *ts, struct tracee *t, struct inject_call *call,
-                     uint64_t deadline_ns)
+static int make_call(struct tracees *ts, struct tracee *t, const struct frame *f,
+                     struct inject_call *call, uint64_t deadline_ns)
 {
 	int stops = 0, request = PTRACE_SYSCALL, status, r;
 
@@ -503,7 +511,7 @@ static int make_call(struct tracees *ts, struct tracee *t, struct inject_call *c
 			return r;
 		if (is_syscall_stop(status)) {
 			stops++;
-			if (stops == 1 && call->again && (r = become(t, call)))
+			if (stops == 1 && call->again && (r = become(t, f, call)))
 				return r;
 		} else if (is_fork_event(status)) {
 			unsigned long child = 0;
@@ -525,13 +533,13 @@ static int make_call(struct tracees *ts, struct tracee *t, struct inject_call *c
 
 /* From the first stop through the calls to the stop after them. */
 static int run(struct tracees *ts, struct tracee *t, const struct inject_place *place,
-               struct inject_call *call, uint64_t deadline_ns)
+               const struct frame *f, struct inject_call *call, uint64_t deadline_ns)
 {
 	struct user_regs_struct regs;
 	int request = PTRACE_CONT, status, r;
 
 	do {
-		r = make_call(ts, t, call, deadline_ns);
+		r = make_call(ts, t, f, call, deadline_ns);
 		if (!r)
 			r = get_regs(t, &regs);
 		if (r)
@@ -578,7 +586,7 @@ static int attempt(struct tracees *ts, struct tracee *t, const struct inject_pla
 	struct user_regs_struct regs = t->regs;
 	struct iovec own = { &t->regs, sizeof(t->regs) };
 	uint64_t mask = 0, all = ~0ull, cs, cs_at = 0;
-	bool framed;
+	bool framed, begins;
 	int r;
 
 	if (ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask))
@@ -596,13 +604,15 @@ static int attempt(struct tracees *ts, struct tracee *t, const struct inject_pla
 		regs.rsp = f.sp;
 	if (call->clones) /* the child ends by its frame, or at once for want of a stack */
 		regs.rsi = framed ? f.child_sp : 16;
-	call->result = -EINTR;
+	call->result = call->again ? 0 : -EINTR;
 
-	r = set_regs(t, &regs);
-	if (!r)
+	call->scratch_at = framed ? f.scratch : 0;
+	begins = !call->again || call->again(call);
+	r = begins ? set_regs(t, &regs) : 0;
+	if (!r && begins)
 		ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(all), &all);
-	if (!r)
-		r = run(ts, t, place, call, deadline_ns);
+	if (!r && begins)
+		r = run(ts, t, place, &f, call, deadline_ns);
 	/* One that did not come back in time still has its frame, and nothing else may touch it. */
 	if (!r) {
 		ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask);
@@ -629,9 +639,6 @@ int inject_call(struct tracees *ts, struct tracee *t, const struct inject_place 
 		options |= PTRACE_O_SUSPEND_SECCOMP;
 	if (ptrace(PTRACE_SETOPTIONS, t->tid, 0, options))
 		return errno == ESRCH ? -ESRCH : -EPERM;
-	call->result = 0;
-	if (call->again && !call->again(call))
-		return 0;
 	ts->hangup = -1; /* what is begun is finished first */
 	for (unsigned int i = 0; i < ATTEMPTS && !r; i++) {
 		r = attempt(ts, t, place, call, deadline_ns);

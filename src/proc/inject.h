@@ -40,6 +40,8 @@ void inject_find_place(pid_t pid, struct inject_place *ret);
 /* Are they still there (no exec in between)? */
 bool inject_check_place(pid_t pid, const struct inject_place *place);
 
+#define INJECT_SCRATCH 1024
+
 struct inject_call {
 	long nr;
 	uint64_t args[4]; /* rdi, rsi, rdx, r10 */
@@ -52,6 +54,13 @@ struct inject_call {
 	 */
 	bool (*again)(struct inject_call *call);
 	void *arg;
+	/*
+	 * What again() wants written for the call to read: at scratch_at in the target, which is 0 where there is no
+	 * frame to put it into.  It is gone afterwards.
+	 */
+	uint64_t scratch_at;
+	uint8_t scratch[INJECT_SCRATCH];
+	size_t scratch_len;
 	/* results */
 	long result;       /* of the call: >= 0, or -errno */
 	pid_t child;       /* as this process sees it; 0: none */

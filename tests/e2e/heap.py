@@ -258,6 +258,126 @@ def mimalloc_says_the_same_as_itself(w):
         t.quit()
 
 
+# ---- releasing and options -----------------------------------------------------------------------------------
+
+
+def act(w, pid, *words, status=0):
+    run = w.bare([os.environ['SEEP_ALLOCATOR_ACT'], str(pid), *map(str, words)])
+    check_equal(run.status, status, 'status of %r %s' % (words, run.describe()))
+    return json.loads(run.stdout) if status == 0 else run.stderr
+
+
+def rss(pid):
+    with open('/proc/%d/smaps_rollup' % pid) as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith('Rss:'))
+
+
+@case
+def jemalloc_gives_back_its_dirty_pages(w):
+    for target in built(('doctor_jemalloc', 'doctor_jemalloc_static', 'doctor_jemalloc_prefixed')):
+        t = Speaker(w, target, 'dirty', '64')
+        moved = t.ask('m')
+        dirty, before = t.ask('s')['pdirty'] * 4096, rss(t.pid)
+        released = act(w, t.pid, 'jemalloc', 'release')['released']
+        # And what the borrowed thread's cache held.
+        check_between(released, dirty, dirty + (1 << 20), 'bytes it says to have released')
+        check_equal(t.ask('s')['pdirty'], 0, 'dirty pages')
+        check_between(before - rss(t.pid), released * 0.98, released * 1.02 + (1 << 20), 'what became free')
+        check_equal(t.ask('m'), moved, 'blocks')
+        t.quit()
+
+
+@case
+def jemalloc_is_told(w):
+    t = Speaker(w, 'doctor_jemalloc', 'mixed', '16')
+    was = act(w, t.pid, 'jemalloc', 'get')
+    check_equal(was['dirty-decay-ms'], {'known': True, 'value': 10000, 'lowest': 10000, 'highest': 10000}, 'dirty decay')
+    check(not was['release-rate']['known'], 'jemalloc has no release rate')
+    done = act(w, t.pid, 'jemalloc', 'set', 'dirty-decay-ms', 1234)
+    check_equal((done['old']['value'], done['new']['value'], done['new']['lowest']), (10000, 1234, 1234), 'change')
+    check_equal(done['environment'], 'MALLOC_CONF=dirty_decay_ms:1234', 'how to keep it')
+    own = t.ask('s')
+    check_equal((own['dirty_decay_ms'], own['arena0_decay']), (1234, 1234), 'decay as the program sees it')
+    act(w, t.pid, 'jemalloc', 'set', 'muzzy-decay-ms', -1)
+    check_equal(t.ask('s')['muzzy_decay_ms'], -1, 'muzzy decay')
+    for value in (1, 0, 1):
+        act(w, t.pid, 'jemalloc', 'set', 'background-thread', value)
+        check_equal(t.ask('s')['background_thread'], value, 'background thread')
+    # With a thread of its own, it is asked all the same, and told to end it.
+    heap(w, t.pid)
+    act(w, t.pid, 'jemalloc', 'set', 'background-thread', 0)
+    for value in ('-2', '1.5', 'nan', '1e30'):
+        check('must be' in act(w, t.pid, 'jemalloc', 'set', 'dirty-decay-ms', value, status=2), 'refusal of', value)
+    t.quit()
+
+
+@case
+def a_background_thread_decays(w):
+    """An idle process keeps its dirty pages; with a background thread and a short decay it does not."""
+    t = Speaker(w, 'doctor_jemalloc', 'dirty', '64')
+    act(w, t.pid, 'jemalloc', 'set', 'background-thread', 1)
+    act(w, t.pid, 'jemalloc', 'set', 'dirty-decay-ms', 100)
+    wait_for(lambda: t.ask('s')['pdirty'] < 100, 'dirty pages to decay')
+    t.quit()
+
+
+@case
+def gperftools_gives_back_its_page_heap(w):
+    for target in built(('doctor_tcmalloc', 'doctor_tcmalloc_linked')):
+        t = Speaker(w, target, 'pageheap', '64')
+        moved = t.ask('m')
+        free, before = t.ask('s')['tcmalloc.pageheap_free_bytes'], rss(t.pid)
+        part = act(w, t.pid, 'gperftools', 'release', 10 << 20)['released']
+        check_between(part, 10 << 20, 30 << 20, 'a part')
+        released = part + act(w, t.pid, 'gperftools', 'release')['released']
+        check_between(released, free * 0.9, free * 1.1, 'what it says to have released')
+        # The page heap counts pages that were never touched, too.
+        check_between(before - rss(t.pid), released * 0.85, released * 1.02 + (1 << 20), 'what became free')
+        check_equal(t.ask('m'), moved, 'blocks')
+        t.quit()
+
+
+@case
+def gperftools_is_told(w):
+    """Its release rate has no C function in 2.10: the method is found in a library by its slot, in a program by its name."""
+    for target in built(('doctor_tcmalloc', 'doctor_tcmalloc_linked')):
+        t = Speaker(w, target, 'pageheap', '16')
+        for rate in (7.5, 0, 10):
+            done = act(w, t.pid, 'gperftools', 'set', 'release-rate', rate)
+            check_equal((done['new']['known'], done['new']['value']), (True, rate), 'release rate of %s' % target)
+        check_equal(done['environment'], 'TCMALLOC_RELEASE_RATE=10', 'how to keep it')
+        check('from 0 to 10' in act(w, t.pid, 'gperftools', 'set', 'release-rate', 11, status=2), 'refusal of 11')
+        act(w, t.pid, 'gperftools', 'set', 'aggressive-decommit', 1)
+        check_equal(t.ask('s')['tcmalloc.aggressive_memory_decommit'], 1, 'aggressive decommit')
+        act(w, t.pid, 'gperftools', 'set', 'thread-cache', 1 << 20)
+        check_equal(t.ask('s')['tcmalloc.max_total_thread_cache_bytes'], 1 << 20, 'thread caches')
+        t.quit()
+
+
+@case
+def google_tcmalloc_is_told(w):
+    t = Speaker(w, 'doctor_tcmalloc_google', 'double')
+    check_equal(act(w, t.pid, 'tcmalloc', 'release', 1000)['released'], 1000, 'a part')
+    check_equal(act(w, t.pid, 'tcmalloc', 'release')['released'], 50000000 - 1000, 'the rest')
+    done = act(w, t.pid, 'tcmalloc', 'set', 'release-rate', 1 << 20)
+    check_equal((t.ask('s')['rate'], done['new']['value']), (1 << 20, 1 << 20), 'bytes a second')
+    act(w, t.pid, 'tcmalloc', 'set', 'thread-cache', 4096)
+    check_equal(t.ask('s')['tcmalloc.max_total_thread_cache_bytes'], 4096, 'thread caches')
+    check('no aggressive' in act(w, t.pid, 'tcmalloc', 'set', 'aggressive-decommit', 1, status=2), 'it has none of that')
+    t.quit()
+
+
+@case
+def mimalloc_collects_and_is_told(w):
+    t = Speaker(w, 'doctor_mimalloc', 'retention', '64')
+    moved = t.ask('m')
+    act(w, t.pid, 'mimalloc', 'release')
+    check_equal(t.ask('m'), moved, 'blocks')
+    done = act(w, t.pid, 'mimalloc', 'set', 'purge-delay-ms', 0)
+    check_equal((done['new']['value'], t.ask('s')['delay']), (0, 0), 'delay')
+    t.quit()
+
+
 # ---- native text ---------------------------------------------------------------------------------------------
 
 

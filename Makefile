@@ -29,6 +29,10 @@ asan:
 	@scripts/setup test
 	@$(PYTHON) scripts/test asan
 
+tsan:
+	@scripts/setup test
+	@$(PYTHON) scripts/test tsan
+
 fuzz:
 	@scripts/setup test
 	@$(PYTHON) scripts/test fuzz --fuzz-seconds $(or $(SECONDS),60)
@@ -56,6 +60,6 @@ install: all
 	@meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf $(BUILD) build-gcc build-clang build-asan
+	rm -rf $(BUILD) build-gcc build-clang build-asan build-tsan
 
-.PHONY: all demo test check asan fuzz soak bench lint format tidy install clean
+.PHONY: all demo test check asan tsan fuzz soak bench lint format tidy install clean

@@ -257,7 +257,7 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 		int r = poll(pfds, ARRAY_SIZE(pfds), wait);
 
 		if (r < 0 && errno != EINTR) {
-			status_line_clear(&progress.line);
+			status_line_release(&progress.line);
 			return seep_error_new(errno, "cannot wait for process %d", (int)w->pid);
 		}
 		if (r > 0 && pfds[0].revents)
@@ -276,7 +276,7 @@ struct seep_error *run_watch_wait(struct run_watch *w, struct run_end *ret_end)
 			progress.shown_ns = now_ns();
 		}
 	}
-	status_line_clear(&progress.line);
+	status_line_release(&progress.line);
 	cgroup_with_oom_kill(w->pid, ret_end->cgroup, sizeof(ret_end->cgroup));
 	if (waitpid(w->pid, &ret_end->status, 0) < 0)
 		return seep_error_new(errno, "cannot wait for process %d", (int)w->pid);

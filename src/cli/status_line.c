@@ -15,6 +15,9 @@
  * while our process group is not the terminal's, or while the target has it in
  * character mode (an editor, a pager): the whole screen is then its own, and the
  * region is given back.
+ *
+ * A seep that is killed cannot give it back.  So a small process is told of every change,
+ * and when its socket ends while the row is taken, it does.
  */
 #include "cli/status_line.h"
 
@@ -22,9 +25,16 @@
 #include "base/cleanup.h"
 #include "output/units.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -64,6 +74,70 @@ static void put(const struct buf *b)
 	}
 }
 
+/* ---- the keeper ------------------------------------------------------------------------ */
+
+/* Hears nothing but its socket, in a session of its own: no ^C and no kill of the group may reach it. */
+static void __attribute__((noreturn)) keep(int from)
+{
+	uint32_t rows = 0, next;
+	sigset_t all;
+	int tty, n;
+	char text[64];
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setsid();
+	prctl(PR_SET_NAME, "seep-terminal");
+	from = dup2(from, STDIN_FILENO);
+	tty = dup2(STDERR_FILENO, STDOUT_FILENO);
+	syscall(SYS_close_range, 2u, ~0u, 0u);
+	if (chdir("/") < 0) /* keeps no directory busy; if it cannot, it keeps one */
+		tty = STDOUT_FILENO;
+	while (read(from, &next, sizeof(next)) == sizeof(next))
+		rows = next;
+	n = snprintf(text, sizeof(text), SAVE WHOLE_REGION "\033[%u;1H" ERASE RESTORE, rows);
+	if (rows && write(tty, text, (size_t)n) < 0)
+		_exit(1);
+	_exit(0);
+}
+
+static void start_keeper(struct status_line *s)
+{
+	int pair[2];
+
+	if (s->keeper || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return;
+	s->keeper_pid = fork();
+	if (s->keeper_pid == 0)
+		keep(pair[0]);
+	close(pair[0]);
+	if (s->keeper_pid < 0)
+		close(pair[1]);
+	else
+		s->keeper = pair[1];
+}
+
+static void end_keeper(struct status_line *s)
+{
+	if (!s->keeper)
+		return;
+	close(s->keeper);
+	kill(s->keeper_pid,
+	     SIGKILL); /* the end of the socket would do, but not for one that was stopped */
+	while (waitpid(s->keeper_pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	s->keeper = 0;
+}
+
+/* Before the row is taken, and after it was given back. */
+static void tell_keeper(struct status_line *s, uint32_t rows)
+{
+	if (s->keeper && send(s->keeper, &rows, sizeof(rows), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		end_keeper(s); /* somebody killed it */
+}
+
+/* ---- the line -------------------------------------------------------------------------- */
+
 bool status_line_possible(void)
 {
 	const char *term = getenv("TERM");
@@ -93,6 +167,8 @@ void status_line_show(struct status_line *s, const char *text)
 		return;
 	if (s->rows != ws.ws_row) {
 		status_line_clear(s); /* the window has another size now */
+		start_keeper(s);
+		tell_keeper(s, ws.ws_row);
 		reserve(&b, ws.ws_row);
 	}
 	s->rows = ws.ws_row;
@@ -113,5 +189,13 @@ void status_line_clear(struct status_line *s)
 	buf_puts(&b, RESTORE);
 	if (owner != OTHERS)
 		put(&b);
+	if (s->rows)
+		tell_keeper(s, 0);
 	s->rows = 0;
+}
+
+void status_line_release(struct status_line *s)
+{
+	status_line_clear(s);
+	end_keeper(s);
 }

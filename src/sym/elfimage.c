@@ -32,11 +32,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #define MAX_FILE (UINT64_C(32) << 30)
 #define MAX_COPIED (UINT64_C(4) << 30)
 #define MAX_INFLATED (UINT64_C(16) << 30) /* all sections together */
 #define MAX_RATIO 1032                    /* zlib cannot pack better */
+#define MAX_RATIO_ZSTD \
+	(UINT64_C(1) << 17) /* blocks of one byte repeated: 128 KiB in three bytes and some */
+#ifndef ELFCOMPRESS_ZSTD
+#define ELFCOMPRESS_ZSTD 2
+#endif
 
 static bool safe_to_map(const struct stat *st)
 {
@@ -168,26 +174,39 @@ static bool is_inside(const struct elfimage *image, const GElf_Shdr *sh)
 static bool wants_inflating(Elf_Scn *scn, const struct elfimage *image, const GElf_Shdr *sh,
                             const char *name, GElf_Chdr *chdr)
 {
-	return is_used(name) && is_inside(image, sh) && gelf_getchdr(scn, chdr) &&
-	       chdr->ch_type == ELFCOMPRESS_ZLIB && chdr->ch_size / MAX_RATIO <= sh->sh_size;
+	uint64_t ratio;
+
+	if (!is_used(name) || !is_inside(image, sh) || !gelf_getchdr(scn, chdr))
+		return false;
+	ratio = chdr->ch_type == ELFCOMPRESS_ZLIB   ? MAX_RATIO
+	        : chdr->ch_type == ELFCOMPRESS_ZSTD ? MAX_RATIO_ZSTD
+	                                            : 0;
+	return ratio && chdr->ch_size / ratio <= sh->sh_size;
+}
+
+/* Exactly `size` bytes, or it is damaged. */
+static bool unpack(uint32_t type, void *out, size_t size, const void *in, size_t packed)
+{
+	uLongf len = size;
+
+	if (type == ELFCOMPRESS_ZSTD)
+		return ZSTD_decompress(out, size, in, packed) == size;
+	return uncompress(out, &len, in, packed) == Z_OK && len == size;
 }
 
 static void inflate_to(struct elfimage *image, size_t at, const GElf_Chdr *chdr, GElf_Shdr *sh,
                        int class)
 {
 	size_t head = class == ELFCLASS64 ? sizeof(Elf64_Chdr) : sizeof(Elf32_Chdr);
-	uLongf len = chdr->ch_size;
-	const Bytef *in = (const Bytef *)image->base + sh->sh_offset + head;
 
-	if (sh->sh_size < head ||
-	    uncompress((Bytef *)image->base + at, &len, in, sh->sh_size - head) != Z_OK ||
-	    len != chdr->ch_size) {
+	if (sh->sh_size < head || !unpack(chdr->ch_type, image->base + at, chdr->ch_size,
+	                                  image->base + sh->sh_offset + head, sh->sh_size - head)) {
 		sh->sh_type = SHT_NULL;
 		return;
 	}
 	sh->sh_flags &= ~(GElf_Xword)SHF_COMPRESSED;
 	sh->sh_offset = at;
-	sh->sh_size = len;
+	sh->sh_size = chdr->ch_size;
 }
 
 /*

@@ -27,8 +27,9 @@ void event_add_shared(uint64_t *count, uint64_t *bytes, struct weighted w)
 
 static void add_double(double *counter, double v)
 {
-	double old = *counter, sum;
+	double old, sum;
 
+	__atomic_load(counter, &old, __ATOMIC_RELAXED);
 	do
 		sum = old + v;
 	while (!__atomic_compare_exchange(counter, &old, &sum, false, __ATOMIC_RELAXED,
@@ -42,8 +43,9 @@ static void raise_weight(float *largest, double weight)
 		float f;
 		uint32_t bits;
 	} next = { (float)weight };
-	float old = *largest, w;
+	float old, w;
 
+	__atomic_load(largest, &old, __ATOMIC_RELAXED);
 	next.bits -= (double)next.f > weight; /* the float before it */
 	w = next.f;
 	while (w > old && !__atomic_compare_exchange(largest, &old, &w, false, __ATOMIC_RELAXED,

@@ -60,31 +60,53 @@ static COLD void resolve_late(void **slot, const char *name)
 
 /* ---- the operators ------------------------------------------------------------------------ */
 
-#define NEW_HOOK(name, params, args)                                                 \
-	static NOINLINE void *name##_event params                                    \
-	{                                                                            \
-		struct origin o = ORIGIN_HERE();                                     \
-		struct thread *t = enter();                                          \
-		void *p;                                                             \
-                                                                                     \
-		if (UNLIKELY(!t))                                                    \
-			return real.name args;                                       \
-		/* May throw: the state must be right while the exception passes. */ \
-		leave(t);                                                            \
-		p = real.name args;                                                  \
-		t->state = T_REAL;                                                   \
-		if (LIKELY(p))                                                       \
-			got_other(t, p, n, &o);                                      \
-		leave(t);                                                            \
-		return p;                                                            \
-	}                                                                            \
-	EXPORT void *name params;                                                    \
-	EXPORT void *name params                                                     \
-	{                                                                            \
-		RESOLVED(name);                                                      \
-		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n)))                  \
-			return real.name args;                                       \
-		return name##_event args;                                            \
+/*
+ * operator new may throw, or call a handler of the program's that allocates and throws.  So while the real one is at
+ * work the thread is as before the call, and what a refusal would have to undo is undone beforehand: the
+ * countdown begins anew, and whether this block was chosen is kept here.  (Distances have no memory.)
+ */
+static bool chosen_before(struct thread *t)
+{
+	bool chosen = t->countdown < 0;
+
+	refused(t);
+	leave(t);
+	return chosen;
+}
+
+static void got_chosen(struct thread *t, void *p, size_t n, const struct origin *o, bool chosen)
+{
+	t->state = T_REAL;
+	if (LIKELY(p)) {
+		if (chosen && t->mode == M_SAMPLED)
+			t->countdown = -1;
+		got_other(t, p, n, o);
+	}
+	leave(t);
+}
+
+#define NEW_HOOK(name, params, args)                                \
+	static NOINLINE void *name##_event params                   \
+	{                                                           \
+		struct origin o = ORIGIN_HERE();                    \
+		struct thread *t = enter();                         \
+		bool chosen;                                        \
+		void *p;                                            \
+                                                                    \
+		if (UNLIKELY(!t))                                   \
+			return real.name args;                      \
+		chosen = chosen_before(t);                          \
+		p = real.name args;                                 \
+		got_chosen(t, p, n, &o, chosen);                    \
+		return p;                                           \
+	}                                                           \
+	EXPORT void *name params;                                   \
+	EXPORT void *name params                                    \
+	{                                                           \
+		RESOLVED(name);                                     \
+		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n))) \
+			return real.name args;                      \
+		return name##_event args;                           \
 	}
 
 #define DELETE_HOOK(name, params, args)                                \

@@ -3,7 +3,7 @@
  * Mappings, threads, dlclose.
  *
  * mmap is only an event when the program itself asks for writable anonymous memory: an allocator's
- * own mappings arrive while the thread is not T_READY.  A thread's stack is a block of its own kind: it
+ * own mappings arrive while the thread is not T_READY, or from the allocator's own code.  A thread's stack is a block of its own kind: it
  * belongs to the stack of calls that created the thread, and lives until the thread is joined, or
  * ends detached; a thread that is never joined therefore shows as what it is, a leak.
  */
@@ -35,7 +35,7 @@ static bool counts(size_t n, int prot, int flags)
 static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd, off_t off)
 {
 	struct origin o = ORIGIN_HERE();
-	struct thread *t = enter();
+	struct thread *t = UNLIKELY(in_allocator(o.pc)) ? NULL : enter();
 	void *p;
 
 	if (t && settings_stale(t))
@@ -94,7 +94,7 @@ EXPORT int munmap(void *a, size_t n)
 static NOINLINE void *mremap_event(void *a, size_t n, size_t m, int flags, void *to)
 {
 	struct origin o = ORIGIN_HERE();
-	struct thread *t = enter();
+	struct thread *t = UNLIKELY(in_allocator(o.pc)) ? NULL : enter();
 	void *p;
 
 	if (!t)

@@ -128,6 +128,17 @@ static bool find(uint64_t pc, struct found *f)
 	return true;
 }
 
+bool module_range(uint64_t pc, uint64_t *ret_start, uint64_t *ret_end)
+{
+	struct found f;
+
+	if (!find(pc, &f))
+		return false;
+	*ret_start = f.start;
+	*ret_end = f.end;
+	return true;
+}
+
 /* ---- into the ledger ----------------------------------------------------------------- */
 
 static void read_build_id(const struct found *f, struct ledger_module *lm)

@@ -49,6 +49,25 @@ bool cxx_direct;
  */
 static const char *malloc_module = "", *new_module = "";
 
+uint64_t allocator_start, allocator_end;
+
+/*
+ * An allocator of its own maps memory in calls nobody hooked, too: in operator new, and in threads of its own.  Its
+ * mappings are told by who asks.  Where the program itself is the allocator (its module has no name), or the C library,
+ * which does not come through the hooks, nothing can be told.
+ */
+static void allocator_range(void)
+{
+	uint64_t start, end;
+
+	allocator_start = allocator_end = 0;
+	if (malloc_module[0] && module_range((uint64_t)real.malloc, &start, &end) &&
+	    (uint64_t)real.exit - start >= end - start) {
+		allocator_start = start;
+		allocator_end = end;
+	}
+}
+
 void real_resolve(void)
 {
 	const char *module;
@@ -61,6 +80,7 @@ void real_resolve(void)
 	if (!symbol_next("malloc", &malloc_module) || !symbol_next("_Znwm", &new_module))
 		new_module = "";
 	cxx_direct = new_module[0] && malloc_module == new_module;
+	allocator_range();
 }
 
 /* Loaded late, nothing is behind us: what the program uses is what comes first. */
@@ -76,6 +96,7 @@ void real_resolve_late(void)
 	if (!symbol_first("malloc", &malloc_module) || !symbol_first("_Znwm", &new_module))
 		new_module = "";
 	cxx_direct = new_module[0] && malloc_module == new_module;
+	allocator_range();
 }
 
 void real_detach_self(void)

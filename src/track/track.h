@@ -333,6 +333,8 @@ struct module {
 };
 const struct module *module_of(uint64_t pc); /* NULL: belongs to none.  Slow, takes a lock. */
 bool module_runs(uint64_t pc);               /* pc lies in code of a loaded module */
+bool module_range(uint64_t pc, uint64_t *ret_start,
+                  uint64_t *ret_end); /* without the table or its lock */
 void modules_init(void);
 void modules_changed(void); /* after dlclose: drop what is gone */
 void modules_forked(void);
@@ -437,6 +439,12 @@ void *symbol_anywhere(const char *name);
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
 extern bool cxx_direct; /* operator new and delete do not go through malloc: they are events themselves */
+extern uint64_t allocator_start,
+	allocator_end; /* where an allocator that came as a library is; else 0, 0 */
+ALWAYS_INLINE bool in_allocator(uint64_t pc)
+{
+	return pc - allocator_start < allocator_end - allocator_start;
+}
 #define BOOTSTRAP_SIZE (1u << 20)
 extern uint8_t bootstrap_arena[BOOTSTRAP_SIZE] __attribute__((visibility("hidden")));
 

@@ -292,6 +292,28 @@ def cores_cut_short(w):
 
 
 @case
+def cores_as_systemd_keeps_them(w):
+    """Packed with zstd: the same verdict; cut short, an error or a report that says so, as quickly."""
+    core, truth = real_core(w)
+    packed = w.file('core.check_indirect.0.zst')
+    done = w.bare([need_program('zstd'), '-q', '-1', '-o', packed, core])
+    check_equal(done.status, 0, done.describe())
+    check(os.path.getsize(packed) < os.path.getsize(core) / 4, 'it is packed', os.path.getsize(packed))
+    for command in (packed, [packed, need_target('check_indirect')]):
+        found = w.check(command)
+        check_equal(found.classes, truth_total(truth, 'hold', True), 'classes')
+        check(found.completeness['complete'], 'complete', found.completeness)
+    size = os.path.getsize(packed)
+    for cut in (3, 4, 17, size // 3, size // 2, size - 1):
+        shutil.copy(packed, w.file('cut.zst'))
+        os.truncate(w.file('cut.zst'), cut)
+        run = w.check_run(w.file('cut.zst'), deadline=30)
+        orderly(run, 'packed, cut at %d of %d' % (cut, size))
+        if run.status == 0:
+            check(not parse_checks(run.stdout)[0].completeness['complete'], 'cut at %d: it says so' % cut)
+
+
+@case
 def cores_with_changed_bytes(w):
     core, _ = real_core(w)
     with open(core, 'rb') as f:

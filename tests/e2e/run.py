@@ -242,39 +242,64 @@ def a_live_target_is_listed_and_copied(w):
     check_equal(w.finish(process).status, 128 + signal.SIGKILL, 'status of seep run')
 
 
-@case
-def progress_has_a_row_of_its_own(w):
-    """On a terminal: the last row leaves the scrolling region while the target runs, and comes back."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ['TERM'] = 'xterm'
-        os.execv(SEEP, [SEEP, 'run', '-o', w.file('a.seep'), '--', '/bin/sh', '-c', 'read x; exit 7'])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0))
-    seen = b''
+class Terminal:
+    """`seep run` of a shell that waits for a line, in a terminal of 24 rows; what it writes is kept.  With
+    words of a shell in front, that is the session's leader."""
 
-    def read():
-        nonlocal seen
-        if select.select([terminal], [], [], 0)[0]:
+    def __init__(self, w, *leader):
+        self.pid, self.file = pty.fork()
+        if self.pid == 0:
+            os.environ['TERM'] = 'xterm'
+            command = [*leader, SEEP, 'run', '-o', w.file('a.seep'), '--', '/bin/sh', '-c', 'read x; exit 7']
+            os.execv(command[0], command)
+        fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0))
+        self.seen = b''
+
+    def read(self):
+        """Whether nobody has it open any more."""
+        if select.select([self.file], [], [], 0)[0]:
             try:
-                seen += os.read(terminal, 4096)
-            except OSError:  # nobody has it open any more
+                self.seen += os.read(self.file, 4096)
+            except OSError:
                 return True
         return False
 
-    def shown():
-        check(not read(), 'seep run ended early', seen)
-        return b'\033[1;23r' in seen and b'\033[24;1H' in seen and b' in use in ' in seen
+    def shown(self):
+        check(not self.read(), 'seep run ended early', self.seen)
+        return b'\033[1;23r' in self.seen and b'\033[24;1H' in self.seen and b' in use in ' in self.seen
 
+
+@case
+def progress_has_a_row_of_its_own(w):
+    """On a terminal: the last row leaves the scrolling region while the target runs, and comes back."""
+    t = Terminal(w)
     try:
-        wait_for(shown, 'progress')
-        os.write(terminal, b'go on\n')
-        wait_for(read, 'the end')
+        wait_for(t.shown, 'progress')
+        os.write(t.file, b'go on\n')
+        wait_for(t.read, 'the end')
     finally:
-        os.close(terminal)
-        status = os.waitpid(pid, 0)[1]
+        os.close(t.file)
+        status = os.waitpid(t.pid, 0)[1]
     check_equal(os.waitstatus_to_exitcode(status), 7, 'status')
-    check(seen.rindex(b'\033[r') > seen.rindex(b'\033[1;23r'), 'the region is whole again', seen)
-    check(seen.rindex(b'in use at the end') > seen.rindex(b'\033[r'), 'before the summary', seen)
+    check(t.seen.rindex(b'\033[r') > t.seen.rindex(b'\033[1;23r'), 'the region is whole again', t.seen)
+    check(t.seen.rindex(b'in use at the end') > t.seen.rindex(b'\033[r'), 'before the summary', t.seen)
+
+
+@case
+def a_killed_seep_gives_the_terminal_back(w):
+    t = Terminal(w, '/bin/sh', '-c', '"$@"; echo status $?; read y', 'sh')
+    try:
+        wait_for(t.shown, 'progress')
+        with open('/proc/%d/task/%d/children' % (t.pid, t.pid)) as f:
+            seep = int(f.read().split()[0])
+        before = len(t.seen)
+        os.kill(seep, signal.SIGKILL)
+        wait_for(lambda: t.read() or (b'\033[r' in t.seen[before:] and b'status' in t.seen), 'the region to be whole again')
+        check(b'\033[r\033[24;1H\033[2K' in t.seen[before:], 'the row is empty', t.seen[before:])
+        check(b'status 137' in t.seen, 'what the shell saw', t.seen[before:])
+    finally:
+        os.close(t.file)  # hangs up on all of them
+        os.waitpid(t.pid, 0)
 
 
 main()

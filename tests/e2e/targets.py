@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each target's own truth against what its ledger says: for every allocating function the number and
 bytes of allocations and frees, exactly, with nothing lost."""
-from harness import TARGETS, case, check, check_equal, main
+from harness import TARGETS, case, check, check_between, check_equal, main
 
 # Losses that mean "an event is missing or wrong"; in these targets there must be none.
 WRONG = ('nested', 'live_full', 'stacks_full', 'stale', 'modules_full', 'threads_full', 'no_space',
@@ -116,6 +116,34 @@ def other_allocator(name):
 
 for name in ('jemalloc', 'tcmalloc', 'mimalloc'):
     other_allocator(name)
+
+
+def new_that_throws(name):
+    """Over an allocator that brings its own operator new: refusals leave no trace, its mappings are not the program's."""
+
+    def run_target(w):
+        run = w.preload('cxx_new_throws_' + name)
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        report = w.report(w.ledger(run.pid))
+        truth = run.truth()
+        for site in ('small', 'by_handler', 'large'):
+            check_equal(report.values(site, 'heap').as_truth(), truth['sites'][site], site)
+        check_equal(report.values('mapped_here', 'mmap').as_truth(), truth['sites']['mapped_here'], 'mapped_here')
+        check_equal(report.totals('mmap').as_truth(), truth['sites']['mapped_here'], 'all mappings')
+        # 1,000 blocks of 16 bytes make a sample in one run of four; a refusal must not make one each.
+        run = w.preload('cxx_new_throws_' + name, options='sample=65536,seed=3')
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        report = w.report(w.ledger(run.pid))
+        check(report.sampled, 'mode')
+        check_between(report.values('small', 'heap').allocs, 0, 8 * 4097, 'estimate of 1,000 small blocks')
+        check_equal(report.values('large', 'heap').as_truth(), truth['sites']['large'], 'large blocks are never missed')
+
+    run_target.__name__ = 'new_that_throws_over_' + name
+    return case(run_target)
+
+
+for name in ('jemalloc', 'tcmalloc'):
+    new_that_throws(name)
 
 check(TARGETS, 'SEEP_TARGETS is not set: run these through meson test')
 main()

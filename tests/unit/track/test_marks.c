@@ -245,11 +245,18 @@ static void blocks_of_a_disabled_scope_have_sites_of_their_own(void **state)
 	}
 	must_see(n[1], n[0]);
 	assert_int_equal(tracker_losses(), 0);
-	/* Afterwards recall works as before. */
+	/*
+	 * Afterwards recall works as before; but not for code that TSan rewrote, which keeps the loop's
+	 * variables in frames.
+	 */
 	fast = t_self->unwinds_fast;
 	for (unsigned int i = 0; i < 100; i++)
 		make_deep(5, 1ull << 32 | n[0]++ * 64);
+#ifndef __SANITIZE_THREAD__
 	assert_true(t_self->unwinds_fast - fast >= 90);
+#else
+	(void)fast;
+#endif
 }
 
 static void scopes_nest(void **state)

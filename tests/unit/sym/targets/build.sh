@@ -19,6 +19,8 @@ done
 $cc -O2 -g -static -no-pie -o inlined-static "$src/inlined.c"
 $cc -O2 -g -no-pie -o inlined-nopie "$src/inlined.c"
 $cc -O2 -g -gz=zlib -o inlined-compressed "$src/inlined.c"
+# Where binutils can do it: from 2.40 on.
+objcopy --compress-debug-sections=zstd inlined-gcc-5 inlined-zstd 2>/dev/null || rm -f inlined-zstd
 $cc -O2 -o inlined-plain "$src/inlined.c"
 $cc -O2 -g -Wl,--build-id=none -o inlined-noid "$src/inlined.c"
 $cc -O2 -g -DANOTHER=1 -Wl,--build-id=0xabcdef0123456789abcdef0123456789abcdef01 -o inlined-another "$src/inlined.c"

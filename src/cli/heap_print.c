@@ -89,7 +89,11 @@ static void print_stats(struct emit *e, const struct allocator *a, const struct 
 		{ "live", "in use", s->live },
 		{ "allocated", je ? "in use, and in thread caches" : NULL, s->allocated },
 		{ "active", "pages in use", s->active },
-		{ "dirty", je ? "dirty pages: free, resident" : NULL, s->dirty },
+		{ "dirty",
+		  je   ? "dirty pages: free, resident"
+		  : mi ? "free spans, resident"
+		       : NULL,
+		  s->dirty },
 		{ "muzzy", "muzzy pages: free, lazily given back", s->muzzy },
 		{ "pageheap_free", "page heap: free, resident", s->pageheap_free },
 		{ "pageheap_unmapped", "page heap: given back", s->pageheap_unmapped },
@@ -102,7 +106,7 @@ static void print_stats(struct emit *e, const struct allocator *a, const struct 
 		{ "peak_resident", mi ? "resident at most, the whole process" : "resident, at most",
 		  s->peak_resident },
 		{ "committed", "committed", s->committed },
-		{ "mapped", mi ? NULL : "mapped", s->mapped },
+		{ "mapped", "mapped", s->mapped },
 		{ "retained", je ? "retained: address space only" : NULL, s->retained },
 	};
 
@@ -281,8 +285,8 @@ void heap_print_answer(struct emit *e, const struct heap_print *p, const struct 
 	print_stats(e, a->allocator, a->stats);
 	if (a->allocator->kind == ALLOCATOR_MIMALLOC && !allocator_known(a->stats->live))
 		emit_text(e, EMIT_DIM, 2,
-		          "mimalloc does not count blocks in use in this build; a tracker does (seep "
-		          "run, seep attach).");
+		          "this mimalloc does not count blocks in use, and its segments are of no kind "
+		          "known here; a tracker knows (seep run, seep attach).");
 	print_arenas(e, p, d);
 	print_bins(e, p, d);
 	if (a->options) {

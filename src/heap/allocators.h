@@ -86,9 +86,10 @@ static inline bool allocator_known(uint64_t v)
  * live      what the program holds, as the allocator counts it: size classes, and what lies in thread caches
  *           only where the allocator does not tell it apart (jemalloc: `allocated` includes thread caches, live
  *           does not)
- * active    pages with at least one live block (jemalloc)
+ * active    pages with at least one live block (jemalloc, mimalloc)
  * dirty     free pages that are still resident and would be returned by a release: jemalloc pdirty (muzzy
- *           pages are given up with MADV_FREE already), tcmalloc the page heap's free bytes
+ *           pages are given up with MADV_FREE already), tcmalloc the page heap's free bytes, mimalloc what is
+ *           resident of free spans
  */
 struct allocator_stats {
 	uint64_t live, allocated, active, metadata, resident, mapped, retained;

@@ -2,8 +2,9 @@
 /*
  * mimalloc: mi_process_info() for what the system gives it, mi_stats_print_out() for what it counts.
  *
- * Release builds count little (MI_STAT=0): committed and reserved, not what is live.  Blocks in use can be visited
- * only by the thread whose heap they are in, so live stays unknown here unless this build has the counters.
+ * Release builds count little (MI_STAT=0): committed and reserved, not what is live, and blocks in use can be visited
+ * only by the thread whose heap they are in.  So what is live is read from its segments (mimalloc.h), where
+ * their layout is known; elsewhere it stays unknown.
  *
  * Options are numbered.  The delay before pages are given back has kept its number since version 1.7, though not
  * its name: reset_delay, decommit_delay (2.0), purge_delay (from 2.1).
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "heap/mimalloc.h"
 
 #define OPTION_DELAY 15u
 
@@ -63,7 +65,32 @@ static void take(struct remote *r, const struct info *i, struct allocator_stats 
 	/* What it calls current RSS is, on Linux, what is committed. */
 	s->peak_resident = number(r, i, 4);
 	s->committed = number(r, i, 5);
-	s->mapped = s->committed;
+}
+
+static void take_segments(struct allocators *as, struct allocator_stats *s,
+                          struct allocator_details *d)
+{
+	struct mimalloc_sums m;
+
+	if (mimalloc_sum(as->pid, &m))
+		return;
+	s->live = s->allocated = m.live;
+	s->active = m.active;
+	s->resident = m.resident;
+	s->dirty = m.free_resident;
+	s->mapped = m.segments * MIMALLOC_SEGMENT;
+	if (d)
+		d->bins = calloc(m.nclasses + 1, sizeof(*d->bins));
+	for (size_t i = 0; d && d->bins && i < m.nclasses; i++)
+		d->bins[d->nbins++] = (struct allocator_bin){
+			.size = m.classes[i].block_size,
+			.blocks = m.classes[i].blocks,
+			.slabs = m.classes[i].pages,
+			.slab_bytes = m.classes[i].slab_bytes,
+			.allocations = ALLOCATOR_UNKNOWN,
+			.frees = ALLOCATOR_UNKNOWN,
+		};
+	mimalloc_sums_release(&m);
 }
 
 static struct seep_error *ask(struct allocators *as, struct allocator *a, struct allocator_stats *s,
@@ -85,6 +112,7 @@ static struct seep_error *ask(struct allocators *as, struct allocator *a, struct
 	if (err)
 		return err;
 	take(&r, &i, s);
+	take_segments(as, s, d);
 	if (remote_op(&r, version)->called) {
 		/* 209: 2.0.9; from 2.1 on 2107 may be, too: 2.1.7. */
 		v = (uint32_t)remote_op(&r, version)->result;

@@ -258,6 +258,22 @@ def mimalloc_says_the_same_as_itself(w):
         t.quit()
 
 
+@case
+def mimalloc_blocks_are_counted_in_its_segments(w):
+    """What it does not say itself: the program knows how many it kept."""
+    for megabytes in (3, 64, 200):
+        t = Speaker(w, 'doctor_mimalloc', 'retention', str(megabytes))
+        found = allocator(heap(w, t.pid), 'mimalloc')
+        kept = t.ask('m')['moved']
+        check_equal(sum(b['blocks'] for b in found['bins'] if b['size'] == 1024), kept, 'blocks of 1000 bytes')
+        array = megabytes * 1000 * 8
+        check_between(found['stats']['live'] - kept * 1024, array, array * 1.35 + 4096, 'besides, the array of pointers')
+        check_between(found['stats']['resident'], found['stats']['active'] * 0.1, rss(t.pid), 'resident')
+        if megabytes > 3:
+            check_between(found['stats']['dirty'], megabytes * 8e5, megabytes * 1e6, 'free and resident')
+        t.quit()
+
+
 # ---- releasing and options -----------------------------------------------------------------------------------
 
 

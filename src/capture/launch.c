@@ -95,7 +95,7 @@ struct seep_error *launch_find_library(char **ret_path)
 /* ---- the place ------------------------------------------------------------------ */
 
 /* /dev/shm/seep-UID: ours alone, or refused, since anybody can make names in /dev/shm. */
-static struct seep_error *standard_base(char **ret_base)
+struct seep_error *launch_base(char **ret_base)
 {
 	_cleanup_free_ char *base = NULL;
 	struct stat st;
@@ -128,7 +128,7 @@ struct seep_error *launch_make_dir(const char *given, char **ret_dir)
 	struct statvfs fs;
 
 	if (!given) {
-		struct seep_error *err = standard_base(&base);
+		struct seep_error *err = launch_base(&base);
 
 		if (err)
 			return err;

@@ -39,6 +39,8 @@ struct seep_error *launch_check(const char *command, char **ret_path, int *ret_s
 /* libseep.so: $SEEP_LIBRARY, or beside the running seep, installed or just built. */
 struct seep_error *launch_find_library(char **ret_path);
 
+/* /dev/shm/seep-UID, the standard place, made when missing; an error when it is not the user's alone. */
+struct seep_error *launch_base(char **ret_dir);
 /* Makes the private directory of a run under `base` (NULL: /dev/shm/seep-UID, made when missing). */
 struct seep_error *launch_make_dir(const char *base, char **ret_dir);
 

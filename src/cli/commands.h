@@ -19,6 +19,7 @@ int cmd_run(int argc, char **argv);
 int cmd_snap(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_trim(int argc, char **argv);
+int cmd_tune(int argc, char **argv);
 
 void cli_overview(FILE *f);                /* what `seep help` prints */
 int cli_unknown_command(const char *name); /* says so, with the nearest name; returns CLI_FAILED */

@@ -87,6 +87,11 @@ static int walk(struct glibc *g)
 		return -ENOMEM;
 	h->narenas = g->narenas;
 	glibc_find_params(g);
+	h->bins_at = g->bins;
+	if (g->out->params_only) {
+		describe(g);
+		return 0;
+	}
 	r = glibc_find_segments(g);
 	if (r >= 0)
 		r = glibc_find_tcaches(g);
@@ -120,7 +125,6 @@ static int walk(struct glibc *g)
 		out->heaps = a->heaps;
 		out->heap_bytes = a->heap_bytes;
 	}
-	h->bins_at = g->bins;
 	add_up(g);
 	describe(g);
 	return 0;

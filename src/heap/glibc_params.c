@@ -108,6 +108,9 @@ static void tell(struct glibc *g, const struct variant *v, const uint8_t *p)
 	out->no_dyn_threshold_at = v->n_mmaps + 12;
 	memcpy(&no_dyn, p + out->no_dyn_threshold_at, 4);
 	out->no_dyn_threshold = no_dyn != 0;
+	out->tcache_count_at = v->tcache ? v->tcache + 16 : 0;
+	/* 2.26 to 2.29 count in bytes; which of the two it is does not show in mp_. */
+	out->tcache_count_most = v->hp_flags ? UINT16_MAX : INT8_MAX;
 }
 
 static void scan(struct glibc *g, const struct image_map *m, unsigned int *best)

@@ -251,6 +251,7 @@ struct seep_error *heap_walk_with(const struct image *img, const struct heap_opt
                                   struct heap **ret_heap)
 {
 	struct heap_builder b = { .heap = calloc(1, sizeof(struct heap)),
+		                  .params_only = opts->params_only,
 		                  .free_chunks = opts->free_chunks };
 	struct block *fitted;
 	int r;
@@ -264,7 +265,7 @@ struct seep_error *heap_walk_with(const struct image *img, const struct heap_opt
 		                      (unsigned long long)img->page_size);
 	}
 	r = glibc_walk(img, &b);
-	if (r == -ENOENT)
+	if (r == -ENOENT && !opts->params_only) /* which has none */
 		r = musl_walk(img, &b);
 	if (r == -ENOMEM) {
 		heap_free(b.heap);

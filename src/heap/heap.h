@@ -89,6 +89,8 @@ struct heap_params {
 	uint64_t arena_test, arena_max;
 	uint32_t no_dyn_threshold_at; /* offset of that int in mp_ */
 	bool no_dyn_threshold;        /* the thresholds do not rise by themselves */
+	uint32_t tcache_count_at;     /* offset of that word; 0: this glibc has no caches */
+	uint32_t tcache_count_most;   /* what it may be */
 };
 
 struct heap {
@@ -121,6 +123,7 @@ struct heap {
 struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap);
 
 struct heap_options {
+	bool params_only; /* the allocator, glibc's params and how many arenas: nothing is walked */
 	bool free_chunks; /* fill in free and pieces: 24 bytes more for each free chunk */
 };
 

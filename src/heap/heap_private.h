@@ -9,6 +9,7 @@
 /* A heap being filled.  Functions return 0 or -ENOMEM; nothing is lost by a failure but what was to be added. */
 struct heap_builder {
 	struct heap *heap;
+	bool params_only;
 	size_t blocks_room, ranges_room, free_room, pieces_room;
 	bool free_chunks; /* wanted: else heap_add_free() and heap_add_piece() do nothing */
 };

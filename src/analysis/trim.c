@@ -548,6 +548,23 @@ static struct seep_error *trim_walked(struct trim *t, const struct trim_options 
 
 /* ---- all ------------------------------------------------------------------------------------------ */
 
+/* Allocators the walker knows only by name were asked themselves: that there is no walker is no news then. */
+static void drop_walker_notes(struct trim *t)
+{
+	size_t n = 0;
+	bool asked = false;
+
+	for (size_t i = 0; i < t->nparts; i++)
+		asked = asked || t->parts[i].tier == TRIM_RELEASE;
+	for (size_t i = 0; i < t->nnotes; i++) {
+		if (asked && strstr(t->notes[i], ": no walker"))
+			free(t->notes[i]);
+		else
+			t->notes[n++] = t->notes[i];
+	}
+	t->nnotes = n;
+}
+
 struct seep_error *trim_process(pid_t pid, const struct trim_options *opts, struct trim **ret_trim)
 {
 	struct trim *t = calloc(1, sizeof(*t));
@@ -562,6 +579,7 @@ struct seep_error *trim_process(pid_t pid, const struct trim_options *opts, stru
 		err = trim_released(t, opts);
 	if (!err && !t->nparts)
 		err = trim_nobody(t, opts);
+	drop_walker_notes(t);
 	trim_memory_read(pid, &t->after);
 	*ret_trim = t;
 	return err;

@@ -324,8 +324,11 @@ static struct seep_error *read_glibc_again(struct tune *t)
 	for (size_t i = 0; i < t->nrows && !err; i++)
 		for (size_t k = 0; k < now->nrows; k++)
 			if (tune_row_is(&t->rows[i], "glibc", now->rows[k].name) &&
-			    t->rows[i].now.number != now->rows[k].now.number)
+			    t->rows[i].now.number != now->rows[k].now.number) {
 				mark_changed(t, &t->rows[i], &now->rows[k].now);
+				free(t->rows[i].note); /* it was about the value before */
+				t->rows[i].note = TAKE(now->rows[k].note);
+			}
 	if (!err)
 		t->stopped_ns += now->stopped_ns;
 	return err;
@@ -349,8 +352,9 @@ static struct seep_error *carry_out(struct tune *t, struct allocators *as,
 		if (!strcmp(r->allocator, "glibc")) {
 			/* One that was what it is to be counts as done as well. */
 			if (!r->changed)
-				mark_changed(t, r, &(struct tune_value){ r->now.known, r->now.number,
-				                                         r->now.real });
+				mark_changed(t, r,
+				             &(struct tune_value){ r->now.known, r->now.number,
+				                                   r->now.real });
 			continue;
 		}
 		err = tune_others_write(t, as, &orders[i]);
@@ -414,9 +418,9 @@ struct seep_error *tune_undo(pid_t pid, struct tune **ret_tune)
 	for (size_t i = 0; i < state.n && !err; i++)
 		for (size_t k = 0; k < t->nrows; k++)
 			if (tune_row_is(&t->rows[k], state.items[i].allocator, state.items[i].name))
-				orders[n++] = (struct tune_order){
-					&t->rows[k], { true, state.items[i].number, state.items[i].real }
-				};
+				orders[n++] = (struct tune_order){ &t->rows[k],
+					                           { true, state.items[i].number,
+					                             state.items[i].real } };
 	if (!err)
 		err = carry_out(t, as, orders, n);
 	if (!err) {

@@ -53,7 +53,7 @@ struct tune {
 	char layout[64];
 	struct tune_row *rows;
 	size_t nrows;
-	uint64_t narenas;    /* glibc's */
+	uint64_t narenas; /* glibc's */
 	uint64_t stopped_ns;
 	size_t nchanged;
 	char **environment; /* "GLIBC_TUNABLES=...": how to make what was changed permanent */

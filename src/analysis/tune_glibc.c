@@ -33,8 +33,8 @@ static const struct param {
 	const char *variable;
 	const char *meaning;
 } params[] = {
-	{ "trim_threshold", TUNE_BYTES, AT, 0, 128 << 10, UINT64_MAX, true, "MALLOC_TRIM_THRESHOLD_",
-	  "free memory at an arena's end above which it is given back" },
+	{ "trim_threshold", TUNE_BYTES, AT, 0, 128 << 10, UINT64_MAX, true,
+	  "MALLOC_TRIM_THRESHOLD_", "free memory at an arena's end above which it is given back" },
 	{ "mmap_threshold", TUNE_BYTES, AT, 16, 128 << 10, 32 << 20, true, "MALLOC_MMAP_THRESHOLD_",
 	  "blocks from this size on are mappings of their own, given back when freed" },
 	{ "dyn_threshold", TUNE_SWITCH, AT_NO_DYN, 0, 1, 1, false, NULL,
@@ -83,7 +83,7 @@ static bool read_param(const struct image *img, const struct heap_params *hp, co
                        uint64_t *ret)
 {
 	uint64_t v = 0;
-	uint32_t at, n = place_of(hp, p, &at);
+	uint32_t at = 0, n = place_of(hp, p, &at);
 
 	if (!n || at + n > hp->size || !image_read_all(img, hp->address + at, &v, n))
 		return false;
@@ -119,7 +119,8 @@ static void explain(struct tune *t, const struct param *p, struct tune_row *r)
 		             "limit was settled at the ninth",
 		             (unsigned long long)t->narenas);
 	else if (!strcmp(p->name, "tcache_count") && strstr(t->layout, "2.35-2.42"))
-		n = asprintf(&r->note, "with glibc 2.42, threads that have a cache keep their limit");
+		n = asprintf(&r->note,
+		             "with glibc 2.42, threads that have a cache keep their limit");
 	else if (!strcmp(p->name, "trim_threshold") && r->now.number > 128 << 10)
 		n = asprintf(&r->note, "free ends of arenas up to this size stay in memory");
 	if (n < 0)
@@ -196,7 +197,7 @@ struct write {
 static struct seep_error *write_param(const struct write *w, const struct param *p, uint64_t v)
 {
 	uint64_t raw = p->place == AT_NO_DYN ? !v : v, back;
-	uint32_t at, n = place_of(w->hp, p, &at);
+	uint32_t at = 0, n = place_of(w->hp, p, &at);
 
 	if (pwrite(w->fd, &raw, n, (off_t)(w->hp->address + at)) != (ssize_t)n)
 		return seep_error_new(errno, "%s cannot be written", p->name);
@@ -247,7 +248,8 @@ struct seep_error *tune_glibc_write(struct tune *t, const struct tune_order *ord
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)t->pid);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return seep_error_new(errno, "the memory of process %d cannot be written", (int)t->pid);
+		return seep_error_new(errno, "the memory of process %d cannot be written",
+		                      (int)t->pid);
 	err = open_standing(t, &img, &h);
 	if (err)
 		return err;

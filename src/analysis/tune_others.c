@@ -16,13 +16,19 @@ static const struct known {
 	enum tune_unit unit;
 	const char *meaning;
 } known[ALLOCATOR_OPTIONS] = {
-	[ALLOCATOR_DIRTY_DECAY] = { TUNE_MS, "how long free pages stay before they are given up; never: -1" },
-	[ALLOCATOR_MUZZY_DECAY] = { TUNE_MS, "how long pages given up stay before they are given back" },
-	[ALLOCATOR_BACKGROUND_THREAD] = { TUNE_SWITCH, "a thread that does this also when the program is idle" },
-	[ALLOCATOR_RELEASE_RATE] = { TUNE_RATE, "how eagerly free pages are given back: 0 never, 10 at once" },
-	[ALLOCATOR_AGGRESSIVE_DECOMMIT] = { TUNE_SWITCH, "every free run of pages is given back at once" },
+	[ALLOCATOR_DIRTY_DECAY] = { TUNE_MS,
+	                            "how long free pages stay before they are given up; never: -1" },
+	[ALLOCATOR_MUZZY_DECAY] = { TUNE_MS,
+	                            "how long pages given up stay before they are given back" },
+	[ALLOCATOR_BACKGROUND_THREAD] = { TUNE_SWITCH,
+	                                  "a thread that does this also when the program is idle" },
+	[ALLOCATOR_RELEASE_RATE] = { TUNE_RATE,
+	                             "how eagerly free pages are given back: 0 never, 10 at once" },
+	[ALLOCATOR_AGGRESSIVE_DECOMMIT] = { TUNE_SWITCH,
+	                                    "every free run of pages is given back at once" },
 	[ALLOCATOR_THREAD_CACHE] = { TUNE_BYTES, "what the caches of all threads may hold" },
-	[ALLOCATOR_PURGE_DELAY] = { TUNE_MS, "how long free pages stay before they are given back; never: -1" },
+	[ALLOCATOR_PURGE_DELAY] = { TUNE_MS,
+	                            "how long free pages stay before they are given back; never: -1" },
 };
 
 static struct tune_value value_of(enum tune_unit unit, const struct allocator_value *v)

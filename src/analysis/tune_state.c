@@ -62,8 +62,8 @@ static struct seep_error *parse(struct tune_state *s, char *text)
 		int used = 0;
 
 		*end = '\0';
-		if (sscanf(line, "%31s %31s %llu %lf%n", k.allocator, k.name, &number, &k.real, &used) !=
-		            4 ||
+		if (sscanf(line, "%31s %31s %llu %lf%n", k.allocator, k.name, &number, &k.real,
+		           &used) != 4 ||
 		    line[used])
 			return seep_error_new(0, "%s is damaged", s->path);
 		k.number = number;
@@ -101,9 +101,9 @@ struct seep_error *tune_state_read(pid_t pid, struct tune_state *ret)
 	}
 	fd = open(ret->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
-		return errno == ENOENT ? NULL
-		                       : seep_error_new(errno, "cannot read %s", ret->path);
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_size > FILE_MAX)
+		return errno == ENOENT ? NULL : seep_error_new(errno, "cannot read %s", ret->path);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+	    st.st_size > FILE_MAX)
 		return seep_error_new(0, "%s is not of seep tune", ret->path);
 	for (;;) {
 		char piece[4096];
@@ -159,10 +159,9 @@ struct seep_error *tune_state_write(const struct tune_state *s)
 	if (text.failed || asprintf(&fresh, "%s.XXXXXX", s->path) < 0)
 		return &seep_error_nomem;
 	fd = mkostemp(fresh, O_CLOEXEC); /* mode 0600 */
-	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len ||
-	    rename(fresh, s->path)) {
-		struct seep_error *err = seep_error_new(errno, "cannot keep what was before in %s",
-		                                        s->path);
+	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len || rename(fresh, s->path)) {
+		struct seep_error *err =
+			seep_error_new(errno, "cannot keep what was before in %s", s->path);
 
 		if (fd >= 0)
 			unlink(fresh);

@@ -56,11 +56,11 @@ int cmd_tune(int argc, char **argv)
 	const char *allocator = NULL;
 	bool json = false, undo = false;
 	const struct cli_option options[] = {
-		{ CLI_FLAG, 0, "undo", &undo, NULL, "put back everything seep has changed in it", false,
-		  NULL },
+		{ CLI_FLAG, 0, "undo", &undo, NULL, "put back everything seep has changed in it",
+		  false, NULL },
 		{ CLI_STRING, 0, "allocator", &allocator, "NAME",
-		  "only this one's parameters: glibc, jemalloc, gperftools, tcmalloc, mimalloc", false,
-		  NULL },
+		  "only this one's parameters: glibc, jemalloc, gperftools, tcmalloc, mimalloc",
+		  false, NULL },
 		{ CLI_FLAG, 'j', "json", &json, NULL, "JSON (docs/TRIM-JSON.md)", false, NULL },
 		{ .type = CLI_END },
 	};

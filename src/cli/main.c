@@ -35,6 +35,8 @@ const struct cli_command cli_commands[] = {
 	{ "export", "[OPTIONS] PROFILE", "Write a profile in the format of another tool",
 	  cmd_export },
 	{ "trim", "[OPTIONS] PID|NAME", "Give a process's free memory back to the kernel", cmd_trim },
+	{ "tune", "[OPTIONS] PID|NAME [NAME=VALUE...]",
+	  "Show and set parameters of a running process's allocators", cmd_tune },
 	{ "help", "[COMMAND]", "What the commands are, or how one is used", cmd_help },
 	{ NULL, NULL, NULL, NULL },
 };

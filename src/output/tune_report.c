@@ -102,8 +102,10 @@ static void show_json(const struct tune *t, struct emit *e)
 static void show_table(const struct tune *t, struct emit *e)
 {
 	static const struct emit_column columns[] = {
-		{ NULL, "parameter", 0, 0 },       { NULL, "now", EMIT_RIGHT, 0 },
-		{ NULL, "default", EMIT_RIGHT, 0 }, { NULL, "meaning", EMIT_SHRINK, 0 },
+		{ NULL, "parameter", 0, 0 },
+		{ NULL, "now", EMIT_RIGHT, 0 },
+		{ NULL, "default", EMIT_RIGHT, 0 },
+		{ NULL, "meaning", EMIT_SHRINK, 0 },
 	};
 	const char *allocator = "";
 
@@ -137,6 +139,7 @@ static void show_notes(const struct tune *t, struct emit *e)
 {
 	bool kept = false;
 
+	emit_blank(e);
 	for (size_t i = 0; i < t->nrows; i++) {
 		const struct tune_row *r = &t->rows[i];
 

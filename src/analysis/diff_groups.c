@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 #include "profile/estimate.h"
 #include "profile/profile.h"
 
@@ -166,6 +167,8 @@ static int add_items(struct diff_groups *out, const struct groups *g, struct idm
 {
 	out->items = calloc(g->n + 1, sizeof(*out->items));
 	out->course = calloc((g->n + 1) * out->nsides, sizeof(*out->course));
+	large_table(out->items, g->n * sizeof(*out->items));
+	large_table(out->course, g->n * out->nsides * sizeof(*out->course));
 	if (!out->items || !out->course)
 		return -1;
 	for (uint32_t i = 0; i < g->n; i++) {
@@ -393,10 +396,9 @@ void diff_groups_sort(const struct view *v, enum group_by by, enum diff_order or
                       struct diff_groups *g)
 {
 	_cleanup_free_ struct sort_key *keys = calloc(g->n + 1, sizeof(*keys));
-	_cleanup_free_ struct diff_item *sorted = calloc(g->n + 1, sizeof(*sorted));
 
 	/* Without the memory the order stays as it is: the numbers are right all the same. */
-	if (!keys || !sorted)
+	if (!keys)
 		return;
 	for (size_t i = 0; i < g->n; i++) {
 		keys[i] = sort_key(v, by, order, g, &g->items[i]);
@@ -405,9 +407,21 @@ void diff_groups_sort(const struct view *v, enum group_by by, enum diff_order or
 			keys[i].self = magnitude_of(g->items[i].self_change.value);
 	}
 	qsort(keys, g->n, sizeof(*keys), by_key);
-	for (size_t i = 0; i < g->n; i++)
-		sorted[i] = g->items[keys[i].index];
-	memcpy(g->items, sorted, g->n * sizeof(*sorted));
+	/* Moved in place, cycle by cycle, as groups_sort() does it. */
+	for (size_t i = 0; i < g->n; i++) {
+		struct diff_item held;
+		size_t to = i;
+
+		if (keys[i].index == i)
+			continue;
+		held = g->items[i];
+		for (size_t from; (from = keys[to].index) != i; to = from) {
+			g->items[to] = g->items[from];
+			keys[to].index = to;
+		}
+		g->items[to] = held;
+		keys[to].index = to;
+	}
 }
 
 /* ---- for the pictures ------------------------------------------------------------ */

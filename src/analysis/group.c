@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 #include "profile/estimate.h"
 #include "wire/ledger.h"
 
@@ -67,6 +68,7 @@ static const struct group_sum sum_none = { .oldest = UINT64_MAX };
 static int groups_alloc(struct groups *g, size_t n)
 {
 	g->items = calloc(n ? n : 1, sizeof(*g->items));
+	large_table(g->items, n * sizeof(*g->items));
 	if (!g->items)
 		return -1;
 	for (size_t i = 0; i < n; i++)
@@ -317,22 +319,31 @@ static struct sort_key sort_key(const struct view *v, enum group_by by, struct m
 void groups_sort(const struct view *v, enum group_by by, struct measure measure,
                  enum group_order order, struct groups *g)
 {
-	struct sort_key *keys = calloc(g->n + 1, sizeof(*keys));
-	struct group *sorted = calloc(g->n + 1, sizeof(*sorted));
+	_cleanup_free_ struct sort_key *keys = calloc(g->n + 1, sizeof(*keys));
 
 	/* Without the memory the order stays as it is: the numbers are right all the same. */
-	if (keys && sorted) {
-		for (size_t i = 0; i < g->n; i++) {
-			keys[i] = sort_key(v, by, measure, order, &g->items[i]);
-			keys[i].index = i;
-		}
-		qsort(keys, g->n, sizeof(*keys), by_key);
-		for (size_t i = 0; i < g->n; i++)
-			sorted[i] = g->items[keys[i].index];
-		memcpy(g->items, sorted, g->n * sizeof(*sorted));
+	if (!keys)
+		return;
+	for (size_t i = 0; i < g->n; i++) {
+		keys[i] = sort_key(v, by, measure, order, &g->items[i]);
+		keys[i].index = i;
 	}
-	free(keys);
-	free(sorted);
+	qsort(keys, g->n, sizeof(*keys), by_key);
+	/* Moved in place, cycle by cycle: the items are the larger part of all the memory there is. */
+	for (size_t i = 0; i < g->n; i++) {
+		struct group held;
+		size_t to = i;
+
+		if (keys[i].index == i)
+			continue;
+		held = g->items[i];
+		for (size_t from; (from = keys[to].index) != i; to = from) {
+			g->items[to] = g->items[from];
+			keys[to].index = to;
+		}
+		g->items[to] = held;
+		keys[to].index = to;
+	}
 }
 
 /* ---- histograms ---------------------------------------------------------- */

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/large.h"
+
 /* Room for one more item of `size` bytes after the n there are.  -1: no memory, or too many; then nothing changed. */
 static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
 {
@@ -27,6 +29,7 @@ static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
 	p = reallocarray(*array, want, size);
 	if (!p)
 		return -1;
+	large_table(p, want * size);
 	*array = p;
 	*cap = want;
 	return 0;

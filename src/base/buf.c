@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/large.h"
+
 int buf_reserve(struct buf *b, size_t extra)
 {
 	size_t need, cap;
@@ -24,6 +26,7 @@ int buf_reserve(struct buf *b, size_t extra)
 	while (cap < need)
 		cap *= 2;
 	p = realloc(b->data, cap);
+	large_table(p, cap);
 	if (!p) {
 		b->failed = true;
 		return -ENOMEM;

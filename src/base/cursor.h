@@ -69,6 +69,8 @@ static inline uint64_t cursor_uleb(struct cursor *c)
 	uint64_t v = 0;
 	unsigned int shift = 0;
 
+	if (!c->failed && c->pos < c->end && *c->pos < 0x80) /* most are small */
+		return *c->pos++;
 	for (;;) {
 		uint8_t b = cursor_u8(c);
 

@@ -6,6 +6,8 @@
  */
 #include "base/idmap.h"
 
+#include "base/large.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,7 @@ int idmap_reserve(struct idmap *m, size_t n)
 	slots = calloc(cap, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
+	large_table(slots, cap * sizeof(*slots));
 	for (size_t i = 0; i < m->cap; i++)
 		if (m->slots[i].id_plus_1)
 			place(slots, cap, m->slots[i].hash, m->slots[i].id_plus_1);

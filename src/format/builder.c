@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/large.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ static bool grow(struct builder *b, void **array, size_t n, size_t *cap, size_t 
 		b->failed = true;
 		return false;
 	}
+	large_table(p, want * size);
 	*array = p;
 	*cap = want;
 	return true;

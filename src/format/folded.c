@@ -35,7 +35,7 @@ static bool split(char *line, size_t len, uint64_t *ret_value)
 	if (!text_u64(&p, ret_value))
 		return false;
 	if (*p == '.') /* flamegraph.pl takes fractions */
-		while (text_digit(*++p) >= 0 && text_digit(*p) < 10)
+		while (text_digit(*++p) < 10)
 			continue;
 	if (*p)
 		return false;

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/large.h"
+
 static size_t home(const struct live_blocks *l, uint64_t address)
 {
 	return (size_t)hash_mix(address, 0) & (l->cap - 1);
@@ -28,6 +30,7 @@ static int grow(struct live_blocks *l)
 	struct live_blocks bigger = { .cap = l->cap ? l->cap * 2 : 1024, .n = l->n };
 
 	bigger.slots = calloc(bigger.cap, sizeof(*bigger.slots));
+	large_table(bigger.slots, bigger.cap * sizeof(*bigger.slots));
 	if (!bigger.slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < l->cap; i++)

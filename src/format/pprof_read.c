@@ -237,6 +237,7 @@ static size_t entry(const struct spans *s, uint64_t id)
 /* Of several with one id the first counts (and only that is indexed, or a hostile file would make long chains). */
 static void index_by_id(struct reader *r, struct spans *s)
 {
+	r->b.failed |= idmap_reserve(&s->index, s->n) < 0;
 	for (size_t i = 0; i < s->n && !r->b.failed; i++) {
 		uint64_t id = s->items[i].id = number_in(s->items[i], 1);
 
@@ -355,7 +356,7 @@ static char *copy_string(struct reader *r, uint64_t number)
 
 static uint32_t symbol_of(struct reader *r, struct span location)
 {
-	struct prof_line lines[MAX_LINES] = { 0 };
+	struct prof_line lines[MAX_LINES];
 	struct cursor c = inside(location);
 	uint32_t n = 0, id;
 	struct field f;
@@ -371,6 +372,7 @@ static uint32_t symbol_of(struct reader *r, struct span location)
 		if (i == r->functions.n)
 			continue;
 		fn = r->functions.items[i];
+		*l = (struct prof_line){ 0 };
 		l->line = (uint32_t)number_in(f.bytes, PPROF_LINE_NUMBER);
 		l->function = copy_string(r, number_in(fn, PPROF_FUNCTION_NAME));
 		l->linkage = copy_string(r, number_in(fn, PPROF_FUNCTION_SYSTEM_NAME));

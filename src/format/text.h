@@ -49,24 +49,26 @@ static inline bool text_u64(char **p, uint64_t *ret)
 	return text_number(p, false, ret);
 }
 
-static inline int text_digit(char c)
+/* 16 and more: it is none. */
+static inline unsigned int text_digit(char c)
 {
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-	                              : -1;
+	unsigned int digit = (unsigned int)(uint8_t)c - '0',
+		     letter = ((unsigned int)(uint8_t)c | 0x20) - 'a';
+
+	return digit < 10 ? digit : letter < 6 ? letter + 10 : 255;
 }
 
 /* Hexadecimal digits, without 0x. */
 static inline bool text_hex(char **p, uint64_t *ret)
 {
 	uint64_t v = 0;
+	unsigned int digit;
 	char *q = *p;
 
-	for (; text_digit(*q) >= 0; q++) {
+	for (; (digit = text_digit(*q)) < 16; q++) {
 		if (v >> 60)
 			return false;
-		v = v << 4 | (uint64_t)text_digit(*q);
+		v = v << 4 | digit;
 	}
 	if (q == *p)
 		return false;

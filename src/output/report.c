@@ -178,18 +178,31 @@ static void total_line(const struct report *r, enum measure_value m, const struc
 	emit_object_end(r->e);
 }
 
-static struct group_sum whole_sum(const struct profile *p, unsigned int kinds)
+/* Once over all sites, which may be hundreds of megabytes: the parts of all sums that are shown. */
+static void sum_kinds(struct report *r)
 {
-	struct prof_totals t = profile_totals_of(p, kinds);
-	struct group_sum sum = { .value = { t.inuse, t.alloc, t.freed, t.peak },
-		                 .oldest = UINT64_MAX };
+	for (uint8_t k = 0; k < PROF_NKINDS; k++)
+		r->kinds[k] = (struct group_sum){ .oldest = UINT64_MAX };
+	for (size_t i = 0; i < r->p->nsites; i++) {
+		const struct prof_site *s = &r->p->sites[i];
+		struct group_sum *sum = &r->kinds[s->kind];
 
-	for (size_t i = 0; i < p->nsites; i++) {
-		if (!(kinds & PROF_KIND_BIT(p->sites[i].kind)))
-			continue;
-		sum.samples += p->sites[i].samples;
-		sum.inuse_samples += p->sites[i].inuse_samples;
+		prof_value_add(&sum->value[MEASURE_INUSE], &s->inuse);
+		prof_value_add(&sum->value[MEASURE_ALLOC], &s->alloc);
+		prof_value_add(&sum->value[MEASURE_FREED], &s->freed);
+		prof_value_add(&sum->value[MEASURE_PEAK], &s->peak);
+		sum->samples += s->samples;
+		sum->inuse_samples += s->inuse_samples;
 	}
+}
+
+static struct group_sum whole_sum(const struct report *r, unsigned int kinds)
+{
+	struct group_sum sum = { .oldest = UINT64_MAX };
+
+	for (uint8_t k = 0; k < PROF_NKINDS; k++)
+		if (kinds & PROF_KIND_BIT(k))
+			group_sum_add(&sum, &r->kinds[k]);
 	return sum;
 }
 
@@ -262,7 +275,7 @@ static void head_kinds(const struct report *r)
 {
 	emit_table(r->e, "kinds", 0, kind_columns, ARRAY_SIZE(kind_columns));
 	for (uint8_t k = 0; k < PROF_NKINDS; k++) {
-		struct group_sum sum = whole_sum(r->p, PROF_KIND_BIT(k));
+		struct group_sum sum = whole_sum(r, PROF_KIND_BIT(k));
 		struct emit_value values[ARRAY_SIZE(kind_columns)] = { emit_string(
 			kind_names[k].key) };
 
@@ -303,7 +316,7 @@ static void head_stacks(const struct report *r)
 static void head_totals(const struct report *r)
 {
 	const struct profile *p = r->p;
-	struct group_sum sum = whole_sum(p, PROF_MEMORY);
+	struct group_sum sum = whole_sum(r, PROF_MEMORY);
 	struct emit_part peak[] = {
 		{ "bytes", emit_bytes(p->peak_bytes), false },
 		{ "time_ns", emit_duration(p->peak_time), false },
@@ -357,7 +370,7 @@ static struct seep_error *main_part(struct report *r)
 	struct seep_error *err;
 
 	if (o->tree) {
-		struct group_sum sum = whole_sum(r->p, r->v->kinds);
+		struct group_sum sum = whole_sum(r, r->v->kinds);
 
 		r->min = minimum(o, group_measure(&sum, o->measure));
 		err = tree_make(r->v, o->direction, o->measure, (struct tree_cut){ r->min, o->top },
@@ -381,6 +394,8 @@ struct seep_error *report_emit(struct emit *e, const struct view *v, const struc
 	bool overview = o->by == GROUP_SITE && !o->tree;
 	struct seep_error *err;
 
+	if (!o->groups_only || o->tree)
+		sum_kinds(&r);
 	emit_object(e, NULL);
 	emit_field(e, "seep_report", NULL, emit_number(REPORT_JSON_VERSION));
 	if (o->groups_only) {

@@ -3,6 +3,7 @@
 #ifndef SEEP_OUTPUT_REPORT_PRIVATE_H
 #define SEEP_OUTPUT_REPORT_PRIVATE_H
 
+#include "analysis/group.h"
 #include "analysis/view.h"
 #include "output/emit.h"
 #include "output/report.h"
@@ -13,8 +14,9 @@ struct report {
 	const struct view *v;
 	const struct profile *p;
 	const struct report_options *o;
-	uint64_t min;               /* of both minimums, in the measure's unit */
-	struct frame_table *frames; /* JSON: report_frames.c */
+	struct group_sum kinds[PROF_NKINDS]; /* all sites, whatever the view shows */
+	uint64_t min;                        /* of both minimums, in the measure's unit */
+	struct frame_table *frames;          /* JSON: report_frames.c */
 };
 
 /* What a kind is called in JSON and by --kind, and in text. */

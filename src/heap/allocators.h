@@ -156,8 +156,9 @@ struct seep_error *allocator_text(struct allocators *as, size_t i, const char *o
 
 /*
  * The allocator's own way to give back free pages: jemalloc arena.4096.purge (after thread caches of the borrowed thread
- * were flushed), MallocExtension_ReleaseFreeMemory, ReleaseMemoryToSystem(everything), mi_collect(true).
- * bytes: at most so many, where it can be limited (both tcmallocs); UINT64_MAX: all.  *ret_bytes: what it said it
+ * were flushed), MallocExtension_ReleaseFreeMemory, ReleaseMemoryToSystem(everything), mi_collect(true) and then, from
+ * outside, what that leaves (mimalloc.h).
+ * bytes: at most so many, where it can be limited (tcmallocs, mimalloc); UINT64_MAX: all.  *ret_bytes: what it said it
  * released, or ALLOCATOR_UNKNOWN; measure with /proc/PID/smaps_rollup.
  */
 struct seep_error *allocator_release(struct allocators *as, size_t i, uint64_t bytes,

@@ -18,6 +18,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct heap_range;
+struct seep_error;
+
 #define MIMALLOC_SEGMENT (32u << 20)
 #define MIMALLOC_SLICE (64u << 10)
 #define MIMALLOC_SLICES 512u
@@ -57,5 +60,13 @@ size_t mimalloc_pages(const uint8_t *header, const struct mimalloc_layout *layou
 /* 0; -ENOENT: no segments, or of no layout known here; -ENOMEM; other negative errno: cannot be read. */
 int mimalloc_sum(pid_t pid, struct mimalloc_sums *ret);
 void mimalloc_sums_release(struct mimalloc_sums *s);
+
+/*
+ * Gives back what is resident of free spans, as mimalloc 2.0's own mi_collect() does not: the process is stopped while
+ * no thread is inside the allocator's code, for at most 50 ms at a time, and the spans' pages are dropped.  They
+ * stay committed: mimalloc does not notice.  At most limit bytes.  An error: nothing was dropped, for that reason.
+ */
+struct seep_error *mimalloc_drop(pid_t pid, const struct heap_range *code, uint64_t limit,
+                                 uint64_t *ret_bytes, uint64_t *ret_stopped_ns);
 
 #endif

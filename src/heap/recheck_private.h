@@ -8,5 +8,8 @@
 /* glibc: can a thread be in the middle of malloc without holding a lock? */
 enum recheck_refusal recheck_threads(const struct image *img, const struct heap_range *code,
                                      pid_t *ret_tid);
+/* Can any thread be inside this code, locks or no locks? */
+enum recheck_refusal recheck_every_thread(const struct image *img, const struct heap_range *code,
+                                          pid_t *ret_tid);
 
 #endif

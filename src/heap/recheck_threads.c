@@ -289,13 +289,11 @@ static bool stack_is_clear(const struct image *img, const struct heap_range *cod
 	return !returns && !(handler && (into || !known || !whole));
 }
 
-enum recheck_refusal recheck_threads(const struct image *img, const struct heap_range *code,
-                                     pid_t *ret_tid)
+enum recheck_refusal recheck_every_thread(const struct image *img, const struct heap_range *code,
+                                          pid_t *ret_tid)
 {
 	bool known = code->start != code->end;
 
-	if (takes_locks(img))
-		return RECHECK_FINE;
 	for (size_t i = 0; i < img->nthreads; i++) {
 		const struct image_thread *t = &img->threads[i];
 		bool waiting = !t->missed && waits(t);
@@ -311,4 +309,10 @@ enum recheck_refusal recheck_threads(const struct image *img, const struct heap_
 	}
 	*ret_tid = 0;
 	return RECHECK_FINE;
+}
+
+enum recheck_refusal recheck_threads(const struct image *img, const struct heap_range *code,
+                                     pid_t *ret_tid)
+{
+	return takes_locks(img) ? RECHECK_FINE : recheck_every_thread(img, code, ret_tid);
 }

@@ -385,12 +385,36 @@ def google_tcmalloc_is_told(w):
 
 @case
 def mimalloc_collects_and_is_told(w):
-    t = Speaker(w, 'doctor_mimalloc', 'retention', '64')
-    moved = t.ask('m')
-    act(w, t.pid, 'mimalloc', 'release')
-    check_equal(t.ask('m'), moved, 'blocks')
+    for shape in ('retention', 'threads'):
+        t = Speaker(w, 'doctor_mimalloc', shape, '64')
+        moved = t.ask('m')
+        dirty, before = allocator(heap(w, t.pid), 'mimalloc')['stats']['dirty'], rss(t.pid)
+        part = act(w, t.pid, 'mimalloc', 'release', 10 << 20)['released']
+        check_between(part, 1, 10 << 20, 'a part')
+        released = part + act(w, t.pid, 'mimalloc', 'release')['released']
+        check_between(released, dirty * 0.95, dirty * 1.05 + (1 << 20), 'what it says to have released')
+        check_between(before - rss(t.pid), released * 0.98, released * 1.02 + (1 << 20), 'what became free')
+        check_equal(t.ask('m'), moved, 'blocks')
+        check(allocator(heap(w, t.pid), 'mimalloc')['stats']['dirty'] < 2 << 20, 'nothing is left')
+        t.quit()
+    t = Speaker(w, 'doctor_mimalloc', 'retention', '4')
     done = act(w, t.pid, 'mimalloc', 'set', 'purge-delay-ms', 0)
     check_equal((done['new']['value'], t.ask('s')['delay']), (0, 0), 'delay')
+    t.quit()
+
+
+@case
+def mimalloc_is_released_while_it_works(w):
+    """Blocks come and go in it all the while; what it kept is checked each time."""
+    t = Speaker(w, 'doctor_mimalloc', 'retention', '32')
+    moved = t.ask('m')
+    for i in range(200 if SOAK else 12):
+        t.say('m' * 40)
+        run = w.bare([os.environ['SEEP_ALLOCATOR_ACT'], str(t.pid), 'mimalloc', 'release'])
+        check_equal(run.status, 0, 'release %d %s' % (i, run.describe()))
+        for _ in range(40):
+            check_equal(json.loads(t.line()), moved, 'blocks')
+    t.quiet()
     t.quit()
 
 

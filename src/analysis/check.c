@@ -71,7 +71,8 @@ struct seep_error *check_input_make(struct image *img, const struct check_option
 	struct check_input in = { .img = img };
 	struct roots_options ro = { 0 };
 	uint64_t start = check_now_ns();
-	struct seep_error *err = heap_walk(img, &in.heap);
+	const struct heap_options ho = { .free_chunks = opts->free_chunks };
+	struct seep_error *err = heap_walk_with(img, &ho, &in.heap);
 
 	in.ns_walk = check_now_ns() - start;
 	start = check_now_ns();

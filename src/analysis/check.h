@@ -88,6 +88,7 @@ struct check_options {
 	const struct check_lost
 		*persisted; /* of definite and possible: only what is among these too; NULL: all */
 	const struct roots_options *exit; /* exit_* of it are used; NULL none */
+	bool free_chunks;                 /* of check_input_make(): the heap with its free chunks */
 	bool no_symbols;
 	const char *const *debug_dirs; /* for the symbolizer; NULL none */
 };

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "analysis/names.h"
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "proc/image.h"
@@ -39,7 +40,7 @@ struct finder {
 	struct roots *out;
 	struct ranges taken; /* not to be had as data or mapping roots */
 	uint64_t static_tls;
-	size_t cap, nwords;
+	size_t cap, cap_stacks, nwords;
 	bool failed;
 };
 
@@ -106,6 +107,17 @@ static void take(struct finder *f, uint64_t start, uint64_t end)
 		f->taken.cap = cap;
 	}
 	f->taken.items[f->taken.n++] = (struct roots_range){ start, end };
+}
+
+static void add_stack(struct finder *f, uint64_t start, uint64_t end, int32_t tid, bool unjoined)
+{
+	if (array_grow((void **)&f->out->stacks, f->out->nstacks, &f->cap_stacks,
+	               sizeof(*f->out->stacks)) < 0) {
+		f->failed = true;
+		return;
+	}
+	f->out->stacks[f->out->nstacks++] =
+		(struct roots_stack){ .start = start, .end = end, .tid = tid, .unjoined = unjoined };
 }
 
 static bool in_heap(const struct finder *f, uint64_t addr)
@@ -285,6 +297,7 @@ static void stack_roots(struct finder *f, const struct image_thread *t, bool mai
 		}
 	}
 	take(f, s.start, s.end);
+	add_stack(f, s.start, s.end, t->tid, false);
 	if (t->tls > from && t->tls < s.end) {
 		/* The TLS at its top is a kind of its own. */
 		uint64_t top = t->tls - from > f->static_tls ? t->tls - f->static_tls : from;
@@ -440,6 +453,7 @@ static void dead_stacks(struct finder *f)
 	}
 	for (size_t i = 1; i < img->nmaps; i++) {
 		const struct image_map *m = &img->maps[i], *guard = &img->maps[i - 1];
+		bool unjoined;
 		uint64_t tcb;
 
 		if (m->path[0] == '/' || m->flags & IMAGE_SHARED || !(m->flags & IMAGE_WRITE) ||
@@ -452,7 +466,9 @@ static void dead_stacks(struct finder *f)
 		if (!tcb)
 			continue;
 		take(f, m->start, m->end);
-		if (is_unjoined(f, tcb))
+		unjoined = is_unjoined(f, tcb);
+		add_stack(f, m->start, m->end, 0, unjoined);
+		if (unjoined)
 			add_range(f, ROOT_TLS, tcb, tcb_end(m, tcb), m->path, 0);
 	}
 }
@@ -685,6 +701,7 @@ void roots_release(struct roots *r)
 		free(r->words[i]);
 	free(r->notes);
 	free(r->words);
+	free(r->stacks);
 	free(r->items);
 	*r = (struct roots){ 0 };
 }

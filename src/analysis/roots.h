@@ -32,11 +32,20 @@ struct roots_options {
 	size_t nexit_words;
 };
 
+/* A thread's stack, its control block and TLS included. */
+struct roots_stack {
+	uint64_t start, end;
+	int32_t tid;   /* 0: its thread has ended */
+	bool unjoined; /* ended, and nobody has joined it */
+};
+
 struct roots {
 	struct root *items; /* ascending within a kind */
 	size_t n;
 	char **notes; /* what could not be told, a sentence each */
 	size_t nnotes;
+	struct roots_stack *stacks; /* in no order */
+	size_t nstacks;
 	uint64_t **words; /* those of dynamic TLS; owned */
 	size_t nwords;
 };

@@ -10,6 +10,7 @@ int cmd_check(int argc, char **argv);
 int cmd_ctl(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_heap(int argc, char **argv);
 int cmd_help(int argc, char **argv);

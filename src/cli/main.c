@@ -25,6 +25,8 @@ const struct cli_command cli_commands[] = {
 	  "Which blocks does nothing point to any more: leaks", cmd_check },
 	{ "heap", "[OPTIONS] PID|NAME",
 	  "What the allocators of a process say of themselves, asked from outside", cmd_heap },
+	{ "doctor", "[OPTIONS] PID|NAME|CORE | --compare BEFORE.json AFTER.json",
+	  "Where all resident memory is, why, and what to do", cmd_doctor },
 	{ "top", "[OPTIONS] [PID|NAME...]",
 	  "What grows right now, refreshed on the terminal or as text", cmd_top },
 	{ "ps", "[OPTIONS]", "List tracked processes, live and dead", cmd_ps },

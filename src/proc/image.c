@@ -47,6 +47,14 @@ const struct image_module *image_module_of(const struct image *img, uint64_t add
 	return lo < img->nmodules && img->modules[lo].start <= addr ? &img->modules[lo] : NULL;
 }
 
+void image_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret)
+{
+	if (img->ops->pages)
+		img->ops->pages(img, start, npages, ret);
+	else
+		img->ops->resident(img, start, npages, ret); /* the same bits */
+}
+
 void image_note(struct image *img, const char *fmt, ...)
 {
 	char **grown = realloc(img->notes, (img->nnotes + 1) * sizeof(*grown)), *text;

@@ -67,6 +67,12 @@ struct image_thread {
 	bool missed; /* it could not be stopped: no registers */
 };
 
+/* What is known of a page: bits. */
+#define IMAGE_PAGE_PRESENT 0x1u /* counts as resident: the kernel's page of zeros does not */
+#define IMAGE_PAGE_SWAPPED 0x2u
+#define IMAGE_PAGE_FILE 0x4u /* a file's or shared memory's own page, not a private copy */
+#define IMAGE_PAGE_HUGE 0x8u /* part of a transparent huge page, where the kernel tells (6.7) */
+
 struct image_ops;
 
 struct image {
@@ -105,6 +111,8 @@ struct image_ops {
 	size_t (*read)(const struct image *img, uint64_t addr, void *buf, size_t len);
 	void (*resident)(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 	const void *(*peek)(const struct image *img, uint64_t addr, size_t len);
+	/* Of each page its IMAGE_PAGE_* bits; NULL: what `resident` says. */
+	void (*pages)(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 	struct seep_error *(*resume)(struct image *img);
 	void (*release)(struct image *img);
 };
@@ -170,6 +178,9 @@ static inline void image_resident(const struct image *img, uint64_t start, uint6
 {
 	img->ops->resident(img, start, npages, ret);
 }
+
+/* IMAGE_PAGE_* of npages pages from start on. */
+void image_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 
 /* The mapping that holds addr, or NULL. */
 const struct image_map *image_map_of(const struct image *img, uint64_t addr);

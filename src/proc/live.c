@@ -6,6 +6,10 @@
  * memory and needs no tracer.  Where that call is refused (Yama lets only the tracer do it, some sandboxes
  * filter it) it reads through the /proc/PID/mem that the guardian has opened: slower, but allowed.
  *
+ * pagemap says of each page whether it is there, swapped, and a file's.  What it does not say is which of the pages that are
+ * there are the kernel's one page of zeros, mapped wherever a program only read (and not resident, as RSS
+ * goes), and which are parts of huge pages: a kernel since 6.7 is asked that with PAGEMAP_SCAN.
+ *
  * A process that was only stopped must be known to stand still when its bytes are believed: the guardian
  * says in shared memory when it had to let go, and reads fail from then on.
  */
@@ -14,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -104,6 +109,84 @@ static void process_resident(const struct image *img, uint64_t start, uint64_t n
 	}
 }
 
+/* <linux/fs.h> of 6.7; older headers lack it. */
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_argument {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN_CALL _IOWR('f', 16, struct scan_argument)
+#define SCAN_ZERO (1u << 5)
+#define SCAN_HUGE (1u << 6)
+
+/* Pages of zeros are taken out of ret, parts of huge pages marked. */
+static void scan_pages(const struct process *p, uint64_t page, uint64_t start, uint64_t npages,
+                       uint8_t *ret)
+{
+	struct scan_region regions[256];
+	struct scan_argument a = { .size = sizeof(a),
+		                   .start = start,
+		                   .end = start + npages * page,
+		                   .vec = (uint64_t)(uintptr_t)regions,
+		                   .vec_len = ARRAY_SIZE(regions),
+		                   .category_anyof_mask = SCAN_ZERO | SCAN_HUGE,
+		                   .return_mask = SCAN_ZERO | SCAN_HUGE };
+
+	while (a.start < a.end) {
+		int n = ioctl(p->pagemap, SCAN_CALL, &a);
+
+		if (n < 0 || n > (int)ARRAY_SIZE(regions) || a.walk_end <= a.start)
+			return; /* an older kernel */
+		for (int i = 0; i < n; i++) {
+			const struct scan_region *r = &regions[i];
+
+			for (uint64_t at = r->start < start ? start : r->start;
+			     at < r->end && at < a.end; at += page) {
+				uint8_t *of = &ret[(at - start) / page];
+
+				if (r->categories & SCAN_HUGE)
+					*of |= IMAGE_PAGE_HUGE;
+				if (r->categories & SCAN_ZERO)
+					*of &= (uint8_t)~IMAGE_PAGE_PRESENT;
+			}
+		}
+		a.start = a.walk_end;
+	}
+}
+
+static void process_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret)
+{
+	const struct process *p = img->priv;
+	uint64_t entries[1024], done = 0;
+
+	if (p->pagemap < 0) {
+		process_resident(img, start, npages, ret);
+		return;
+	}
+	while (done < npages) {
+		uint64_t n = npages - done < ARRAY_SIZE(entries) ? npages - done
+		                                                 : ARRAY_SIZE(entries);
+		uint64_t first = start / img->page_size + done;
+		ssize_t got = pread(p->pagemap, entries, n * sizeof(entries[0]),
+		                    (off_t)(first * sizeof(entries[0])));
+
+		if (got < (ssize_t)sizeof(entries[0]))
+			break;
+		n = (uint64_t)got / sizeof(entries[0]);
+		for (uint64_t i = 0; i < n; i++)
+			ret[done + i] = maps_page_state(entries[i]) |
+			                (entries[i] >> 61 & 1 ? IMAGE_PAGE_FILE : 0);
+		done += n;
+	}
+	if (done < npages)
+		memset(ret + done, 0, npages - done);
+	scan_pages(p, img->page_size, start, done, ret);
+}
+
 static struct seep_error *process_resume(struct image *img)
 {
 	struct process *p = img->priv;
@@ -168,6 +251,7 @@ static void process_release(struct image *img)
 static const struct image_ops process_ops = {
 	.read = process_read,
 	.resident = process_resident,
+	.pages = process_pages,
 	.resume = process_resume,
 	.release = process_release,
 };

@@ -1,21 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real programs under load lose nothing, and seep must not say so: checked again and again while they work, and at their end."""
-import http.client
 import os
 import signal
 import subprocess
-import threading
 
 from harness import (SEEP, SOAK, Skip, answers, case, check, check_equal, free_port, main, need_program, parse_checks,
                      wait_for)
+from load import PYTHON, SERVER, Load, children_of, http_get, nginx_command, redis_command, redis_load
 
 ROUNDS = 60 if SOAK else 20
-PYTHON = '/usr/bin/python3'
-
-
-def children_of(pid):
-    with open('/proc/%d/task/%d/children' % (pid, pid)) as f:
-        return [int(p) for p in f.read().split()]
 
 
 def nothing_lost(found, what, least_blocks=100):
@@ -25,38 +18,6 @@ def nothing_lost(found, what, least_blocks=100):
     check(blocks >= least_blocks, what, 'it has a heap:', blocks, 'blocks')
     c = found.completeness
     check(not c['missed_threads'] and not c['unreadable_bytes'], what, c)
-
-
-class Load:
-    """Runs work() in threads until it is closed; what goes wrong there fails the case."""
-
-    def __init__(self, work, threads=3):
-        self.stop, self.failed, self.done = False, [], 0
-        self.threads = [threading.Thread(target=self.run, args=(work,)) for _ in range(threads)]
-
-    def run(self, work):
-        try:
-            while not self.stop:
-                work()
-                self.done += 1
-        except Exception as e:  # shown by the case
-            self.failed.append(repr(e))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        wait_for(lambda: self.done or self.failed, 'the first answer')
-        return self
-
-    def __exit__(self, *args):
-        self.stop = True
-        for thread in self.threads:
-            thread.join(60)
-
-    def went_on(self):
-        before = self.done
-        wait_for(lambda: self.done > before or self.failed, 'work to go on')
-        check_equal(self.failed, [], 'the load')
 
 
 def watch(w, load, pids, *options, rounds=ROUNDS, least_blocks=100):
@@ -74,16 +35,6 @@ def watch(w, load, pids, *options, rounds=ROUNDS, least_blocks=100):
         load.went_on()
 
 
-def http_get(port, path='/'):
-    def get():
-        connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
-        connection.request('GET', path)
-        answer = connection.getresponse()
-        check_equal((answer.status, bool(answer.read())), (200, True), path)
-        connection.close()
-    return get
-
-
 def tracked(w, command):
     """Under seep run with a check at the end: exact sizes and stacks for the checks in between."""
     return [SEEP, 'run', '--check', '--check-json=' + w.file('checks.json'), '--show-kinds=all', '--ledger-dir=' + w.ledgers,
@@ -96,21 +47,6 @@ def end_checks(w):
 
 
 # ---- redis ----------------------------------------------------------------------------------
-
-def redis_load(w, port):
-    bench = need_program('redis-benchmark')
-
-    def work():
-        run = w.bare([bench, '-h', '127.0.0.1', '-p', str(port), '-n', '4000', '-c', '10', '-q', '-r', '3000', '-t',
-                      'set,get,incr,lpush,lpop,sadd,hset,zadd,lrange_100'], deadline=180)
-        check_equal(run.status, 0, run.describe())
-    return work
-
-
-def redis_command(port, w):
-    return [need_program('redis-server'), '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no',
-            '--dir', w.path]
-
 
 @case
 def redis_over_glibc(w):
@@ -141,21 +77,6 @@ def redis_over_jemalloc(w):
 
 
 # ---- nginx ----------------------------------------------------------------------------------
-
-def nginx_command(w, port):
-    os.chmod(w.path, 0o755)
-    os.mkdir(w.file('root'))
-    with open(w.file('root/index.html'), 'w') as f:
-        f.write('hello from nginx\n' * 100)
-    with open(w.file('nginx.conf'), 'w') as f:
-        f.write('''daemon off; user root; worker_processes 2; pid %(dir)s/nginx.pid; error_log %(dir)s/error.log;
-events { worker_connections 64; }
-http { access_log off; gzip on; gzip_min_length 1; gzip_types *; client_body_temp_path %(dir)s/b; proxy_temp_path %(dir)s/p;
-fastcgi_temp_path %(dir)s/f; uwsgi_temp_path %(dir)s/u; scgi_temp_path %(dir)s/s;
-server { listen 127.0.0.1:%(port)d; root %(dir)s/root; } }
-''' % {'dir': w.path, 'port': port})
-    return [need_program('nginx'), '-p', w.path, '-c', w.file('nginx.conf'), '-e', w.file('error.log')]
-
 
 @case
 def nginx_and_its_workers(w):
@@ -194,22 +115,6 @@ def nginx_at_its_end(w):
 
 
 # ---- CPython --------------------------------------------------------------------------------
-
-SERVER = '''
-import http.server, json, socketserver, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = json.dumps({"path": self.path, "data": [{"n": i, "s": "x" * i} for i in range(200)]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-with http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler) as server:
-    server.serve_forever()
-'''
-
 
 def python_server(w, malloc):
     if not os.path.exists(PYTHON):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers and text as people read them: see units.h. */
-#include "output/units.h"
+#include "base/units.h"
 
 #include <stdio.h>
 #include <string.h>

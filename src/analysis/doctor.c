@@ -418,6 +418,9 @@ static struct seep_error *look(int32_t pid, const struct doctor_options *opts, s
 	if (err)
 		return err;
 	shares(d);
+	err = doctor_ask(d, opts->no_ask);
+	if (err)
+		return err;
 	err = image_open_process(pid, &io, &img);
 	if (err && err != &seep_error_nomem) {
 		doctor_note(d, "heap, stacks and pages were not looked at: %s%s%s", err->message,

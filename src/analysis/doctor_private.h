@@ -59,6 +59,10 @@ void doctor_clear_verdicts(struct doctor *d);
 
 /* Fills in classes, arenas, mappings and the facts that come from them. */
 struct seep_error *doctor_split(struct doctor_look *l);
+/* Asks other allocators for their statistics (doctor_allocators.c); d->pid's, before the look. */
+struct seep_error *doctor_ask(struct doctor *d, bool no_ask);
+/* Takes what they say out of what is anonymous.  by_ledger: bytes of their blocks that have a class already. */
+void doctor_carve(struct doctor *d, uint64_t by_ledger);
 /* From the holders. */
 struct seep_error *doctor_find_pins(struct doctor_look *l, const char *const *debug_dirs);
 /* Needs d->profile. */

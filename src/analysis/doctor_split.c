@@ -665,6 +665,47 @@ static void stack_facts(struct doctor *d, const struct roots *r)
 	}
 }
 
+/* Blocks that only a ledger knows: in the memory of an allocator without a walker. */
+static uint64_t split_foreign(struct splitter *s)
+{
+	const struct heap *h = s->look->in->heap;
+	struct doctor *d = s->look->d;
+	uint64_t sum = 0;
+	size_t piece = 0;
+
+	for (size_t i = 0; i < h->nblocks; i++) {
+		const struct block *b = &h->blocks[i];
+		uint64_t end = b->address + b->size, at = b->address, resident = 0;
+
+		while (piece < h->npieces && h->pieces[piece].end <= at)
+			piece++;
+		if (piece < h->npieces && h->pieces[piece].start <= at)
+			continue;
+		if (i + 1 < h->nblocks && end > h->blocks[i + 1].address)
+			end = h->blocks[i + 1].address;
+		while (at < end) {
+			uint64_t page = at & ~(s->page - 1);
+			uint64_t n = (end - page + s->page - 1) / s->page;
+
+			n = n < CHUNK_PAGES ? n : CHUNK_PAGES;
+			doctor_pages_get(s->look->pages, page, n, s->chunk);
+			for (uint64_t k = 0; k < n && at < end; k++) {
+				uint64_t next = page + (k + 1) * s->page,
+					 to = next < end ? next : end;
+
+				resident += is_own(s->chunk[k]) ? to - at : 0;
+				at = to;
+			}
+		}
+		if (resident > d->classes[DOCTOR_ANONYMOUS])
+			resident = d->classes[DOCTOR_ANONYMOUS];
+		d->classes[DOCTOR_ANONYMOUS] -= resident;
+		d->classes[class_of(b, false)] += resident;
+		sum += resident;
+	}
+	return sum;
+}
+
 static struct seep_error *split_image(struct splitter *s)
 {
 	struct doctor_look *l = s->look;
@@ -703,6 +744,7 @@ static struct seep_error *split_image(struct splitter *s)
 	}
 	for (size_t i = 0; i < l->img->nmaps && !l->failed; i++)
 		split_map(s, &l->img->maps[i], &owner);
+	doctor_carve(d, split_foreign(s));
 	arena_facts(d);
 	return l->failed ? &seep_error_nomem : NULL;
 }

@@ -22,8 +22,9 @@
 #include "output/units.h"
 #include "profile/profile.h"
 
-#define FULL 3u /* verdicts in full */
-#define SHORT 8u
+#define WIDE_COMMAND 32u
+#define FULL 3u  /* verdicts in full */
+#define SHORT 5u /* arenas */
 #define STACK 4u /* frames of a site in JSON */
 
 struct printer {
@@ -244,13 +245,22 @@ static void verdict_json(struct emit *e, const struct doctor_verdict *v)
 
 static void verdict_text(struct printer *p, const struct doctor_verdict *v)
 {
+	size_t widest = 0;
+
 	for (size_t k = 0; k < v->nevidence; k++)
 		emit_text(p->e, EMIT_DIM, 5, "%s", v->evidence[k]);
+	for (size_t k = 0; k < v->nremedies; k++) {
+		size_t n = v->remedies[k].command ? text_columns(v->remedies[k].command) : 0;
+
+		if (n > widest && n <= WIDE_COMMAND)
+			widest = n;
+	}
 	for (size_t k = 0; k < v->nremedies; k++) {
 		const struct doctor_remedy *r = &v->remedies[k];
 
 		if (r->command)
-			emit_text(p->e, EMIT_PLAIN, 5, "▶ %s   %s", r->command, r->text);
+			emit_text(p->e, EMIT_PLAIN, 5, "▶ %-*s  %s", (int)widest, r->command,
+			          r->text);
 		else
 			emit_text(p->e, EMIT_PLAIN, 5, "▶ %s", r->text);
 	}
@@ -309,6 +319,8 @@ static void classes(struct printer *p)
 	const struct doctor *d = p->d;
 	uint64_t rss = doctor_fact(d, FACT_RSS);
 	int order[DOCTOR_NCLASSES];
+	uint64_t small = 0;
+	size_t nsmall = 0;
 
 	if (!p->before)
 		columns[4].title = NULL;
@@ -325,6 +337,12 @@ static void classes(struct printer *p)
 
 		if (emit_is_text(p->e) && !d->classes[c] && !growth)
 			continue;
+		if (emit_is_text(p->e) && !p->o->all && d->classes[c] < rss / 1000 &&
+		    growth < (int64_t)(rss / 1000) && -growth < (int64_t)(rss / 1000)) {
+			small += d->classes[c];
+			nsmall++;
+			continue;
+		}
 		signed_bytes(&b, growth);
 		emit_row(p->e, 0, EMIT_PLAIN,
 		         (struct emit_value[]){ emit_string(doctor_classes[c].key),
@@ -337,6 +355,13 @@ static void classes(struct printer *p)
 		                                emit_string(doctor_classes[c].source) });
 	}
 	emit_table_end(p->e);
+	if (nsmall) {
+		_cleanup_buf_ struct buf b = { 0 };
+
+		unit_bytes(&b, small);
+		emit_text(p->e, EMIT_DIM, 2, "… %zu more %s: %s (--all)", nsmall,
+		          nsmall == 1 ? "class" : "classes", b.data ? b.data : "");
+	}
 }
 
 static void facts(struct printer *p)
@@ -529,13 +554,17 @@ static void parts(struct printer *p)
 	};
 	const struct doctor *d = p->d;
 	bool text = emit_is_text(p->e);
-	size_t shown = 0;
+	size_t shown = 0, n = d->nparts;
 
+	/* Stacks are last; they are worth a line when they are a hundredth of all. */
+	if (text && !p->o->all && d->classes[DOCTOR_STACKS] < doctor_fact(d, FACT_RSS) / 100)
+		while (n && d->parts[n - 1].by == DOCTOR_BY_STACK)
+			n--;
 	if (!p->before)
 		columns[3].title = NULL;
 	if (!text)
 		emit_table(p->e, "parts", 2, columns, ARRAY_SIZE(columns));
-	for (size_t i = 0; i < d->nparts; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct doctor_part *a = &d->parts[i], *was = part_before(p, a);
 		bool first = !i || d->parts[i - 1].by != a->by;
 		int64_t growth = (int64_t)(a->bytes - (was ? was->bytes : 0));
@@ -548,7 +577,7 @@ static void parts(struct printer *p)
 			emit_table(p->e, "parts", 2, columns, ARRAY_SIZE(columns));
 			shown = 0;
 		}
-		if (text && !p->o->all && shown++ >= (a->by == DOCTOR_BY_STACK ? 3 : 5))
+		if (text && !p->o->all && shown++ >= 5)
 			continue;
 		signed_bytes(&b, p->before ? growth : 0);
 		emit_row(p->e, 0, EMIT_PLAIN,
@@ -557,7 +586,7 @@ static void parts(struct printer *p)
 		                                emit_string(b.data ? b.data : ""),
 		                                emit_string(a->name), emit_count(a->blocks) });
 	}
-	if (!text || d->nparts)
+	if (!text || n)
 		emit_table_end(p->e);
 }
 

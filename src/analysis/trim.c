@@ -260,6 +260,8 @@ struct act {
 	uint8_t *state;               /* enum recheck_state, likewise */
 	struct discard_range *orders;
 	uint64_t page, run_ns;
+	uint64_t kernel_refused; /* ranges, for reasons of the kernel's */
+	int kernel_errno;
 	uint64_t moved; /* runs done, or found changed, in the last stop */
 	char *problem;
 };
@@ -405,6 +407,9 @@ static struct seep_error *one_stop(struct act *a, struct recheck *r)
 	if (t->longest_ns < img->stopped_ns)
 		t->longest_ns = img->stopped_ns;
 	t->calls += reply.calls;
+	a->kernel_refused += reply.refused;
+	if (reply.first_errno)
+		a->kernel_errno = reply.first_errno;
 	if (reply.rss_before > reply.rss_after)
 		t->returned += reply.rss_before - reply.rss_after;
 	settle(a, r, &reply);
@@ -506,6 +511,9 @@ static struct seep_error *again_while_worth(struct trim *t, const struct trim_op
 		if (err)
 			break;
 	}
+	if (a.kernel_refused)
+		trim_note(t, "the kernel refused %llu stretches: %s",
+		          (unsigned long long)a.kernel_refused, strerror(a.kernel_errno));
 	part->problem = a.problem;
 	return err;
 }

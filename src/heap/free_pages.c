@@ -62,15 +62,8 @@ static uint32_t kind_of(const struct heap *h, const struct heap_free *c)
 	}
 }
 
-/* Only memory that MADV_DONTNEED makes zero, and none that is to be left out. */
-static bool fits(struct finder *f, uint64_t start, uint64_t end)
+bool heap_can_drop(const struct image *img, uint64_t start, uint64_t end)
 {
-	const struct image *img = f->img;
-
-	while (f->next_leave < f->nleave && f->leave[f->next_leave].end <= start)
-		f->next_leave++;
-	if (f->next_leave < f->nleave && f->leave[f->next_leave].start < end)
-		return false;
 	for (size_t i = image_map_after(img, start); i < img->nmaps && start < end; i++) {
 		const struct image_map *m = &img->maps[i];
 
@@ -80,6 +73,16 @@ static bool fits(struct finder *f, uint64_t start, uint64_t end)
 		start = m->end;
 	}
 	return start >= end;
+}
+
+/* None that is to be left out, too. */
+static bool fits(struct finder *f, uint64_t start, uint64_t end)
+{
+	while (f->next_leave < f->nleave && f->leave[f->next_leave].end <= start)
+		f->next_leave++;
+	if (f->next_leave < f->nleave && f->leave[f->next_leave].start < end)
+		return false;
+	return heap_can_drop(f->img, start, end);
 }
 
 static void add_sum(struct free_sum *s, uint64_t bytes, uint64_t resident, uint64_t swapped)

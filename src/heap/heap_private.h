@@ -45,6 +45,8 @@ struct block *heap_block_at(struct heap *h, uint64_t address);
 /* Can [start, end) be an allocator's?  Anonymous (or hugetlb), private, readable and writable throughout. */
 bool heap_is_anonymous(const struct image_map *m);
 bool heap_is_mapped(const struct image *img, uint64_t start, uint64_t end);
+/* free_pages.c: all of it is memory that MADV_DONTNEED makes zero: anonymous, private, no huge pages. */
+bool heap_can_drop(const struct image *img, uint64_t start, uint64_t end);
 
 /* Each returns 0, -ENOMEM, or -ENOENT when its allocator is not in the image. */
 int glibc_walk(const struct image *img, struct heap_builder *b);

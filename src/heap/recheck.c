@@ -170,7 +170,9 @@ void recheck_runs(const struct image *now, const struct heap *then, const struct
 			continue;
 		}
 		ret[r.n].run = i;
-		holds = glibc ? glibc_run(now, then, run, &ret[r.n]) : musl_run(now, run, &ret[r.n]);
+		holds = (glibc ? glibc_run(now, then, run, &ret[r.n])
+		               : musl_run(now, run, &ret[r.n])) &&
+		        heap_can_drop(now, ret[r.n].start, ret[r.n].start + ret[r.n].len);
 		ret_state[i] = holds ? RECHECK_HOLDS : RECHECK_IS_CHANGED;
 		if (holds)
 			r.n++;

@@ -182,6 +182,10 @@ static void show_gain(const struct trim *t, bool dry_run, struct emit *e)
 		emit_line(e, EMIT_DIM,
 		          "  left out          % of free memory is locked or in huge pages",
 		          (struct emit_part[]){ { NULL, emit_bytes(t->unfit), false } }, 1);
+	if (t->before.huge > t->before.rss / 4)
+		emit_line(e, EMIT_DIM,
+		          "  huge pages        % of RSS: what is cut out of one is free when the kernel splits it",
+		          (struct emit_part[]){ { NULL, emit_bytes(t->before.huge), false } }, 1);
 	show_memory("before", &t->before, e);
 	show_memory("after", &t->after, e);
 }

@@ -47,7 +47,7 @@ def ask(process, what):
 
 
 def trim(w, pid, *options, status=0):
-    run = w.seep('trim', '--json', *options, str(pid))
+    run = w.seep('trim', '--json', '--wait', '60s', *options, str(pid), deadline=120)
     check_equal(run.status, status, 'status of seep trim %s' % run.describe())
     return json.loads(run.stdout)
 
@@ -170,7 +170,7 @@ def limited(w):
 def at_a_rate(w):
     process = hold(w, 'holes', '64')
     before = rss(process.pid)
-    run = w.seep('trim', '--every', '100ms', '--count', '3', '--limit', '8M', str(process.pid))
+    run = w.seep('trim', '--every', '100ms', '--count', '3', '--limit', '8M', '--wait', '60s', str(process.pid), deadline=200)
     check_equal(run.status, 0, run.describe())
     check_equal(len(run.stdout.splitlines()), 3, 'lines %s' % run.describe())
     check_between(before - rss(process.pid), 22 * MB, 25 * MB, 'RSS after three times 8 MB')
@@ -191,7 +191,7 @@ def at_a_rate(w):
 def later(w):
     process = hold(w, 'rounds', '32')
     check_equal(ask(process, 'round'), 'round', 'answer')
-    run = w.start([SEEP, 'trim', '--json', '--again', '3s', str(process.pid)])
+    run = w.start([SEEP, 'trim', '--json', '--wait', '60s', '--again', '3s', str(process.pid)])
     wait_for(lambda: run.poll() is not None or rss(process.pid) < 3 * MB, 'the trim')
     check_equal(ask(process, 'round'), 'round', 'answer')
     done = w.finish(run)
@@ -210,7 +210,7 @@ def the_service_after_a_burst(w):
     check_equal(get(address, '/burst'), 200, '/burst')
     before = rss(process.pid)
     check(before > 70 * MB, 'RSS after the burst', before)
-    run = w.start([SEEP, 'trim', '--json', str(process.pid)])
+    run = w.start([SEEP, 'trim', '--json', '--wait', '60s', str(process.pid)])
     served = 0
     while run.poll() is None:
         check_equal(get(address, '/cache?key=%d' % (served % 50)), 200, '/cache meanwhile')
@@ -230,14 +230,14 @@ def churn(w, target, threads, trims, seconds):
     process = w.start([need_target(target), str(threads), str(seconds), str(random.randrange(1 << 30))])
     check_equal(process.stdout.readline(), 'ready\n', 'first line')
     done = returned = 0
-    while done < trims and process.poll() is None:
-        run = w.seep('trim', '--json', '--wait', '300ms', str(process.pid))
+    while (done < trims or not returned) and done < trims + 30 and process.poll() is None:
+        run = w.seep('trim', '--json', '--wait', '1s', str(process.pid))
         if process.poll() is not None:
             break
         check(run.status in (0, 1), run.describe())
         returned += json.loads(run.stdout)['returned_bytes']
         done += 1
-    check_equal(done, trims, 'trims before the target ended by itself')
+    check(done >= trims, 'the target ended by itself after', done)
     check(returned > 0, 'nothing was ever returned')
     nobody_is_left(process.pid)
     process.send_signal(signal.SIGTERM)
@@ -319,7 +319,7 @@ def a_stopped_process(w):
     before = rss(process.pid)
     process.send_signal(signal.SIGSTOP)
     wait_for(lambda: process_state(process.pid) == 'T', 'the process to stop')
-    run = w.seep('trim', '--json', str(process.pid))
+    run = w.seep('trim', '--json', '--wait', '60s', str(process.pid), deadline=120)
     wait_for(lambda: process_state(process.pid) == 'T', 'the process to be stopped again')
     if run.status == 0:
         check(before - rss(process.pid) > 28 * MB, run.describe())

@@ -200,7 +200,7 @@ class Speaker:
 def release_and_options(w, target, shape, allocator, name, value, number, returned, exact):
     speaker = Speaker(w, target, shape)
     before = rss(speaker.pid)
-    run = w.seep('trim', '--json', '--allocator', allocator, str(speaker.pid))
+    run = w.seep('trim', '--json', '--wait', '60s', '--allocator', allocator, str(speaker.pid))
     check_equal(run.status, 0, run.describe())
     t = json.loads(run.stdout)
     part = t['allocators'][0]

@@ -373,6 +373,22 @@ static void test_locked(void **unused)
 	free_pages_release(&f);
 }
 
+/* Something else is mapped there by now, with the same words in it: it is not dropped. */
+static void test_mapping_changed(void **unused)
+{
+	struct free_pages f = find(NULL, 0);
+	struct recheck r;
+
+	add_thread(0x1000, SYS_poll);
+	for (size_t i = 0; i < img->nmaps; i++)
+		if (img->maps[i].start == BASE)
+			img->maps[i].flags |= IMAGE_SHARED;
+	r = look(&f);
+	assert_int_equal(r.n, 1);
+	assert_int_equal(states[0], RECHECK_IS_CHANGED);
+	free_pages_release(&f);
+}
+
 /* Malloc's code: 30 instructions that name the arena, one each 256 bytes from 0x10000 on. */
 static void put_code(void)
 {
@@ -522,11 +538,11 @@ static void test_musl_slot(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_interiors),     TEST(test_header),     TEST(test_what_is_there),
-		TEST(test_left_out),      TEST(test_slots),      TEST(test_all_holds),
-		TEST(test_chunk_changed), TEST(test_top_moved),  TEST(test_locked),
-		TEST(test_code),          TEST(test_one_thread), TEST(test_two_threads),
-		TEST(test_musl_slot),
+		TEST(test_interiors),       TEST(test_header),    TEST(test_what_is_there),
+		TEST(test_left_out),        TEST(test_slots),     TEST(test_all_holds),
+		TEST(test_chunk_changed),   TEST(test_top_moved), TEST(test_locked),
+		TEST(test_mapping_changed), TEST(test_code),      TEST(test_one_thread),
+		TEST(test_two_threads),     TEST(test_musl_slot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,11 +10,13 @@
  */
 #include "analysis/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "analysis/check_private.h"
+#include "analysis/names.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/capture.h"
@@ -338,7 +340,7 @@ static struct seep_error *cover(struct check *c, const struct check_input *in, c
 	take_notes(c, &at, in->heap->notes, in->heap->nnotes);
 	take_notes(c, &at, in->roots.notes, in->roots.nnotes);
 	v->notes = (const char *const *)c->notes;
-	v->recorded_blocks = in->met.recorded;
+	v->recorded_blocks = in->met.recorded + in->met.foreign;
 	v->threads = img->nthreads;
 	for (size_t i = 0; i < img->nthreads; i++)
 		v->missed_threads += img->threads[i].missed;
@@ -358,6 +360,24 @@ static struct seep_error *cover(struct check *c, const struct check_input *in, c
 	return NULL;
 }
 
+/*
+ * Whose blocks were looked at: those of the heap that was walked, and of an allocator that only the ledger knows.
+ * libc's own heap is often there besides, and empty.
+ */
+static char *whose(const struct check *c, const struct check_input *in, const char *walked)
+{
+	const char *known = c->profile && c->profile->allocator ? path_base(c->profile->allocator)
+	                                                        : "";
+	char *both;
+
+	if (!*known || (*walked && (!in->met.foreign || !strncmp(known, "libc.", 5) ||
+	                            !strncmp(known, "libc-", 5))))
+		return strdup(walked);
+	if (!*walked || in->heap->nblocks == in->met.foreign)
+		return strdup(known);
+	return asprintf(&both, "%s, %s", known, walked) < 0 ? NULL : both;
+}
+
 static struct seep_error *describe(struct check *c, const struct check_input *in,
                                    const struct check_options *opts)
 {
@@ -369,10 +389,8 @@ static struct seep_error *describe(struct check *c, const struct check_input *in
 	c->exe = strdup(img->exe);
 	c->command = strdup(img->command);
 	c->name = opts->name ? strdup(opts->name) : NULL;
-	c->allocator = strdup(in->heap->allocator[0]                ? in->heap->allocator
-	                      : c->profile && c->profile->allocator ? c->profile->allocator
-	                                                            : "");
-	c->layout = strdup(in->heap->layout);
+	c->allocator = whose(c, in, in->heap->allocator);
+	c->layout = whose(c, in, in->heap->layout);
 	c->real_ns = img->stop_real_ns;
 	c->suppressions = opts->suppressions;
 	if (c->profile) {

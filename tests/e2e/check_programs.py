@@ -73,7 +73,10 @@ def redis_over_jemalloc(w):
     w.bare([need_program('redis-cli'), '-p', str(port), 'shutdown', 'nosave'])
     run = w.finish(process, deadline=120)
     check_equal(run.status, 0, run.describe())
-    nothing_lost(end_checks(w)[0], 'at the end')
+    found = end_checks(w)[0]
+    nothing_lost(found, 'at the end')
+    check('jemalloc' in found.data['allocator'], 'whose blocks', found.data['allocator'])
+    check(found.completeness['recorded_blocks'] > 0.99 * found.total('reachable')[0], 'blocks with a stack', found.completeness)
 
 
 # ---- nginx ----------------------------------------------------------------------------------

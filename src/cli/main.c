@@ -7,8 +7,11 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 const struct cli_command cli_commands[] = {
 	{ "run", "[OPTIONS] [--] COMMAND [ARGUMENTS]",
@@ -43,10 +46,23 @@ const struct cli_command cli_commands[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
+/*
+ * Whoever starts seep may have closed some of these, and then a ledger or a socket would take the number, and the next
+ * message go into it.  Reading only, so that what is written there fails; not for programs that seep starts.
+ */
+static void hold_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC) < 0)
+			return;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
+	hold_standard_files();
 	if (!name || !strcmp(name, "-h") || !strcmp(name, "--help")) {
 		cli_overview(name ? stdout : stderr);
 		return name ? CLI_OK : CLI_FAILED;

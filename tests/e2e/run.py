@@ -242,6 +242,19 @@ def a_live_target_is_listed_and_copied(w):
     check_equal(w.finish(process).status, 128 + signal.SIGKILL, 'status of seep run')
 
 
+@case
+def closed_standard_files_do_no_harm(w):
+    """No file of seep's takes their numbers, and the program finds them closed, as it would without seep."""
+    look = 'for f in 0 1 2; do [ -e /proc/$$/fd/$f ] && exit 9; done; exit 5'
+    path = w.file('a.seep')
+    run = w.bare(['/bin/sh', '-c', '"$@" <&- >&- 2>&-', 'sh', SEEP, 'run', '-o', path, '--', '/bin/sh', '-c', look])
+    check_equal((run.status, run.stdout, run.stderr), (5, '', ''), 'status %s' % run.describe())
+    check(w.report(path).totals().allocs > 0, 'the snapshot is read')
+    run = w.bare(['/bin/sh', '-c', '"$@" >&-', 'sh', SEEP, 'report', path])
+    check_equal(run.status, 2, 'status %s' % run.describe())
+    check('cannot write' in run.stderr, run.describe())
+
+
 class Terminal:
     """`seep run` of a shell that waits for a line, in a terminal of 24 rows; what it writes is kept.  With
     words of a shell in front, that is the session's leader."""

@@ -479,7 +479,7 @@ static bool rule_jemalloc_dirty(struct doctor_case *j, struct doctor_verdict *v)
 	         "pages decay when the program allocates; an idle process keeps them unless "
 	         "background_thread is on");
 	remedy(j, v, "seep trim PID", "purges all arenas now");
-	remedy(j, v, "seep tune PID background_thread=1",
+	remedy(j, v, "seep tune PID background-thread=1",
 	       "lets jemalloc return them by itself, idle or not");
 	remedy(j, v, "MALLOC_CONF=background_thread:true,dirty_decay_ms:1000",
 	       "in the environment of the next start");
@@ -513,7 +513,7 @@ static bool rule_tcmalloc_free(struct doctor_case *j, struct doctor_verdict *v)
 	title(j, v, "tcmalloc's page heap keeps %B of free pages", bytes);
 	evidence(j, v, "%P of the %B that it has mapped and not unmapped", ratio(bytes, heap), heap);
 	remedy(j, v, "seep trim PID", "asks it to release them now");
-	remedy(j, v, "seep tune PID release_rate=10", "lets it release faster from now on");
+	remedy(j, v, "seep tune PID release-rate=10", "lets it release faster from now on");
 	remedy(j, v, "TCMALLOC_RELEASE_RATE=10", "in the environment of the next start");
 	return true;
 }
@@ -645,6 +645,7 @@ static bool rule_shmem(struct doctor_case *j, struct doctor_verdict *v)
 	claim(j, v, bytes, grew);
 	v->confidence = DOCTOR_HIGH;
 	title(j, v, "Shared memory: %B", bytes);
+	evidence(j, v, "%P of what is resident", v->share);
 	for (size_t i = 0; i < j->d->nmappings; i++)
 		if (j->d->mappings[i].class == DOCTOR_SHMEM) {
 			evidence(j, v, "the largest mapping has %B: %s", j->d->mappings[i].resident,
@@ -669,6 +670,7 @@ static bool rule_files(struct doctor_case *j, struct doctor_verdict *v)
 	claim(j, v, bytes, grew);
 	v->confidence = DOCTOR_HIGH;
 	title(j, v, "Pages of mapped files: %B, which the kernel can drop and read again", bytes);
+	evidence(j, v, "%P of what is resident", v->share);
 	for (size_t i = 0; i < j->d->nmappings; i++)
 		if (j->d->mappings[i].class == DOCTOR_FILE) {
 			evidence(j, v, "the largest mapping has %B: %s", j->d->mappings[i].resident,

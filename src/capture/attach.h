@@ -33,12 +33,16 @@ struct attach_result {
 	uint64_t total_ns;     /* from the call to the first event that would be recorded */
 	uint64_t before_blocks,
 		before_bytes; /* in use at the moment of attaching, by the walker; 0, 0: not known */
+	bool untouched; /* with an error: the target is as it was, another path may be tried */
 };
 
 /* Injecting: src/capture/inject*.c. */
 struct seep_error *attach_inject(pid_t pid, const struct attach_options *opts,
                                  struct attach_result *ret);
-/* Restores every slot and page protection; the library stays mapped and passes everything through. */
+/*
+ * Restores every slot and page protection; the library stays mapped and passes everything through.  The error's code is
+ * ENOTSUP where nothing could have been injected.
+ */
 struct seep_error *detach_inject(pid_t pid, const struct attach_options *opts);
 /* NULL: injecting should work here.  Else the reason why not, for ATTACH_AUTO to tell. */
 char *attach_inject_obstacle(pid_t pid);
@@ -49,6 +53,7 @@ char *attach_inject_obstacle(pid_t pid);
  */
 struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
                               struct attach_result *ret);
+/* The collector is found by its ledger, in opts->ledger_dir or anywhere.  The error's code is ESRCH when there is none. */
 struct seep_error *detach_bpf(pid_t pid, const struct attach_options *opts);
 /* NULL: this kernel and these rights are enough.  Else the reason why not. */
 char *attach_bpf_obstacle(pid_t pid);

@@ -154,6 +154,31 @@ struct seep_error *inject_outcome(const struct inject_target *t, const struct bo
 	}
 }
 
+/* Whether it may be tried another way: nothing was begun that could still come to be. */
+static bool untouched(const struct inject_target *t, const struct borrow_result *res)
+{
+	switch (res->failure) {
+	case BORROW_FINE:
+		break;
+	case BORROW_NO_PLACE:
+	case BORROW_NO_MEMORY:
+	case BORROW_NO_FILES:
+	case BORROW_NOT_SAFE:
+		return true;
+	default:
+		return false;
+	}
+	switch (t->request.state) {
+	case ATTACH_NO_THREAD:
+	case ATTACH_NO_LIBRARY:
+		return true;
+	case ATTACH_REFUSED:
+		return t->request.error == REFUSED_LEDGER || t->request.error == REFUSED_MEMORY;
+	default:
+		return false;
+	}
+}
+
 /* ---- the call ------------------------------------------------------------------------ */
 
 static struct seep_error *make_call(struct inject_target *t, enum attach_order order,
@@ -171,6 +196,7 @@ static struct seep_error *make_call(struct inject_target *t, enum attach_order o
 	strcpy(rq->entry_name, ATTACH_ENTRY);
 	rq->deadline_mono_ns = inject_foreign_time(t->pid) ? UINT64_MAX
 	                                                   : now_ns() + FIND_TIME + WORK_TIME;
+	c->unfiltered = true;
 	c->code = inject_stub;
 	c->code_len = (size_t)(inject_stub_end - inject_stub);
 	c->data = rq;
@@ -261,6 +287,7 @@ struct seep_error *attach_inject(pid_t pid, const struct attach_options *opts,
 	if (err) {
 		/* The target may still get there, but then it finds its time to be over. */
 		unlink(rq->ledger_path);
+		ret->untouched = untouched(&t, &res);
 		return err;
 	}
 	r.stopped_ns += res.stopped_ns;

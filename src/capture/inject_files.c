@@ -152,6 +152,38 @@ static int copy_of(int fd, const struct stat *st)
 	return TAKE_FD(copy);
 }
 
+/* The build for musl lies beside the other. */
+static struct seep_error *find_library(bool musl, char **ret_path)
+{
+	_cleanup_free_ char *path = NULL, *beside = NULL;
+	struct seep_error *err = launch_find_library(&path);
+	char *slash;
+
+	if (err || !musl) {
+		*ret_path = TAKE(path);
+		return err;
+	}
+	slash = strrchr(path, '/');
+	if (asprintf(&beside, "%.*slibseep-musl.so", (int)(slash ? slash + 1 - path : 0), path) < 0) {
+		beside = NULL;
+		return &seep_error_nomem;
+	}
+	if (access(beside, R_OK))
+		return seep_error_hint(
+			seep_error_new(errno, "cannot use the tracker for musl, %s", beside),
+			"seep builds it where musl-gcc is found; uprobes need none: --bpf.");
+	*ret_path = TAKE(beside);
+	return NULL;
+}
+
+bool inject_library_exists(bool musl)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_error_ struct seep_error *err = find_library(musl, &path);
+
+	return !err;
+}
+
 struct seep_error *inject_library_choose(struct inject_target *t, const char *given)
 {
 	struct attach_request *rq = &t->request;
@@ -162,7 +194,7 @@ struct seep_error *inject_library_choose(struct inject_target *t, const char *gi
 	struct stat st;
 
 	if (!path) {
-		err = launch_find_library(&found);
+		err = find_library(t->musl, &found);
 		if (err)
 			return err;
 		path = found;

@@ -7,9 +7,12 @@
 #include "capture/inject_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/process.h"
 #include "proc/procfs.h"
@@ -17,9 +20,12 @@
 
 static struct seep_error *obstacle(const struct inject_target *t, const char *why, const char *hint)
 {
-	return seep_error_hint(seep_error_new(0, "cannot inject into process %d (%s): %s",
-	                                      (int)t->pid, t->name, why),
-	                       "%s", hint);
+	struct seep_error *err = seep_error_new(0, "cannot inject into process %d (%s): %s",
+	                                        (int)t->pid, t->name, why);
+
+	if (err && err != &seep_error_nomem)
+		err->code = ENOTSUP; /* its text says more than that of the number */
+	return seep_error_hint(err, "%s", hint);
 }
 
 static void unsafe_add(struct inject_target *t, const struct dynsym_module *m)
@@ -31,6 +37,17 @@ static void unsafe_add(struct inject_target *t, const struct dynsym_module *m)
 			return;
 	if (c->nunsafe < BORROW_RANGES)
 		c->unsafe[c->nunsafe++] = (struct borrow_range){ m->start, m->end };
+}
+
+/* Who may trace it may open this, and nobody else. */
+static struct seep_error *look_at_rights(pid_t pid)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? refusal_explain(pid, errno, 0) : NULL;
 }
 
 static struct seep_error *look_at_state(struct inject_target *t)
@@ -53,6 +70,10 @@ static struct seep_error *look_at_state(struct inject_target *t)
 		                       t->name),
 			"Its threads have to run to load the tracker: `kill -CONT %d`, then attach.",
 			(int)t->pid);
+	if (st.seccomp)
+		return obstacle(t,
+		                "it runs under a seccomp filter, which may kill it for a system call",
+		                "Uprobes make none in its name: --bpf.");
 	if (st.shstk)
 		return obstacle(t, "its threads run with shadow stacks",
 		                "Uprobes do not mind: --bpf.");
@@ -108,10 +129,15 @@ static struct seep_error *look_at_modules(struct inject_target *t)
 		                "There is nothing to load a library with; uprobes can watch a malloc "
 		                "they find by its symbol: --bpf.");
 	if (!dynsym_find(&t->symbols, libc, "gnu_get_libc_version")) {
-		t->musl = true;
-		return obstacle(t, "its C library is not glibc",
-		                "The tracker needs a C library that can give it thread-local storage "
-		                "late; uprobes need none: --bpf.");
+		/* musl's is its loader, too, and has a variable for debuggers that no other has. */
+		if (!dynsym_find(&t->symbols, libc, "_dl_debug_addr"))
+			return obstacle(t, "its C library is neither glibc nor musl",
+			                "Uprobes need no C library: --bpf.");
+		if (!t->request.entry && !inject_library_exists(true))
+			return obstacle(
+				t, "its C library is musl, and this seep has no tracker for it",
+				"It is built where musl-gcc is found; uprobes need none: --bpf.");
+		t->musl = t->call.musl = true;
 	}
 	for (size_t i = 0; i < t->symbols.n; i++) {
 		m = &t->symbols.modules[i];
@@ -147,6 +173,8 @@ struct seep_error *inject_look(pid_t pid, struct inject_target *ret)
 
 	*ret = (struct inject_target){ .pid = pid, .ledger_fd = -1, .library_fd = -1 };
 	err = look_at_state(ret);
+	if (!err)
+		err = look_at_rights(pid);
 	if (!err) {
 		err = dynsym_read(pid, &ret->symbols);
 		if (err) {

@@ -35,6 +35,7 @@ struct seep_error *inject_outcome(const struct inject_target *t, const struct bo
 /* inject_files.c: the ledger (in `given`, or the user's directory), and how the target will open the library. */
 struct seep_error *inject_ledger_make(struct inject_target *t, const char *given);
 struct seep_error *inject_library_choose(struct inject_target *t, const char *given);
+bool inject_library_exists(bool musl);
 bool inject_foreign_user(pid_t pid); /* another user namespace */
 bool inject_foreign_time(pid_t pid); /* another time namespace: its clock is not ours */
 

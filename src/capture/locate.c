@@ -95,6 +95,8 @@ struct seep_error *ledger_find(pid_t pid, const char *dir, char **ret_path)
 	if (best) {
 		path = strdup(best->path);
 		err = path ? NULL : &seep_error_nomem;
+	} else if (!dir && (path = process_collector_ledger(pid))) {
+		err = NULL; /* tracked from outside, into another directory */
 	} else {
 		uint64_t start, threads;
 		char state;

@@ -11,9 +11,11 @@
 #include "capture/process.h"
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "wire/ledger.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -157,6 +159,55 @@ int process_find_mapping(pid_t pid, const char *suffix, unsigned int nth, char *
 		}
 	}
 	return -ENOENT;
+}
+
+bool process_runs_us(pid_t pid)
+{
+	struct stat ours, theirs;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return stat("/proc/self/exe", &ours) == 0 && stat(path, &theirs) == 0 &&
+	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+static bool is_collector(pid_t pid)
+{
+	char path[64], name[32] = "";
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, name, sizeof(name) - 1);
+	close(fd);
+	return n > 0 && !strcmp(name, PROCESS_COLLECTOR "\n") && process_runs_us(pid);
+}
+
+char *process_collector_ledger(pid_t pid)
+{
+	char *found = NULL, wanted[32];
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+
+	snprintf(wanted, sizeof(wanted), "/%d.", (int)pid);
+	while (proc && !found && (e = readdir(proc))) {
+		_cleanup_free_ char *path = NULL;
+		const char *slash;
+		uint64_t one;
+
+		if (parse_u64(e->d_name, &one) < 0 || one > INT32_MAX || !is_collector((pid_t)one) ||
+		    process_find_mapping((pid_t)one, ".ledger", 0, &path) < 0)
+			continue;
+		slash = strrchr(path, '/');
+		if (slash && !strncmp(slash, wanted, strlen(wanted)))
+			found = TAKE(path);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
 }
 
 enum writer_state writer_state(const struct ledger_header *h, const struct stat *st)

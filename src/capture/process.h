@@ -38,4 +38,14 @@ int process_maps_file(pid_t pid, const struct stat *st);
 /* The path (malloc'ed) in the nth mapping, from 0, of a file whose name ends with suffix; -ENOENT: no more. */
 int process_find_mapping(pid_t pid, const char *suffix, unsigned int nth, char **ret_path);
 
+/* Whether the process runs the program that we are. */
+bool process_runs_us(pid_t pid);
+
+/*
+ * The path (malloc'ed) of the ledger that a collector of ours (src/capture/bpf) writes for the process, as far as names
+ * tell; NULL: there is none.
+ */
+#define PROCESS_COLLECTOR "seep-collector" /* its name: at most 15 characters */
+char *process_collector_ledger(pid_t pid);
+
 #endif

@@ -57,22 +57,31 @@ static struct seep_error *attach_somehow(pid_t pid, const struct attach_options 
                                          struct attach_result *ret)
 {
 	_cleanup_free_ char *why = NULL, *why_not = NULL;
-	struct seep_error *err;
+	struct seep_error *err = NULL, *other;
 
 	if (o->path == ATTACH_BPF)
 		return by_bpf(pid, o, ret);
 	if (o->path == ATTACH_INJECT)
 		return attach_inject(pid, o, ret);
 	why = attach_inject_obstacle(pid);
-	if (!why)
-		return attach_inject(pid, o, ret);
+	if (!why) {
+		err = attach_inject(pid, o, ret);
+		if (!err || !ret->untouched)
+			return err;
+		why = strdup(err->message);
+	}
 	why_not = no_bpf(pid);
 	if (why_not) /* the first reason is the better one */
-		return attach_inject(pid, o, ret);
-	err = by_bpf(pid, o, ret);
-	if (!err && !ret->reason)
+		return err ? err : attach_inject(pid, o, ret);
+	other = by_bpf(pid, o, ret);
+	if (other && err) {
+		seep_error_free(other);
+		return err;
+	}
+	seep_error_free(err);
+	if (!other && !ret->reason)
 		ret->reason = TAKE(why);
-	return err;
+	return other;
 }
 
 static int tell(const struct attach_cli *c, pid_t pid, const struct attach_result *r)
@@ -84,8 +93,12 @@ static int tell(const struct attach_cli *c, pid_t pid, const struct attach_resul
 	struct emit_part parts[] = {
 		{ .key = "pid", .value = emit_number(pid) },
 		{ .key = "path", .value = emit_string(r->path == ATTACH_BPF ? "bpf" : "inject") },
-		{ .key = "stopped_us", .value = emit_number((int64_t)(r->stopped_ns / 1000)) },
-		{ .key = "total_us", .value = emit_number((int64_t)(r->total_ns / 1000)) },
+		{ .key = "total_ns", .value = emit_duration(r->total_ns) },
+	};
+	struct emit_part stopped[] = {
+		{ .key = "stopped_ns", .value = emit_duration(r->stopped_ns) },
+	};
+	struct emit_part ledger[] = {
 		{ .key = "ledger", .value = emit_string(r->ledger) },
 	};
 	struct emit_part before[] = {
@@ -99,14 +112,15 @@ static int tell(const struct attach_cli *c, pid_t pid, const struct attach_resul
 	if (!e)
 		return cli_fail("attach", &seep_error_nomem);
 	emit_object(e, NULL);
-	emit_line(e, EMIT_PLAIN,
-	          "attached to process % (%), which stood still for % us; done after % us\nledger: %",
-	          parts, ARRAY_SIZE(parts));
-	if (r->before_blocks)
-		emit_line(e, EMIT_PLAIN, "before attach: % in % blocks, without stacks", before,
-		          ARRAY_SIZE(before));
+	emit_line(e, EMIT_PLAIN, "attached to process % (%) in %", parts, ARRAY_SIZE(parts));
 	if (r->reason)
-		emit_line(e, EMIT_PLAIN, "by uprobes, because %", reason, ARRAY_SIZE(reason));
+		emit_line(e, EMIT_PLAIN, "  by uprobes: %", reason, ARRAY_SIZE(reason));
+	if (r->stopped_ns)
+		emit_line(e, EMIT_PLAIN, "  stood still for %", stopped, ARRAY_SIZE(stopped));
+	if (r->before_blocks)
+		emit_line(e, EMIT_PLAIN, "  before attach: % in % blocks, without stacks", before,
+		          ARRAY_SIZE(before));
+	emit_line(e, EMIT_PLAIN, "  ledger %", ledger, ARRAY_SIZE(ledger));
 	emit_object_end(e);
 	if (out.failed)
 		return cli_fail("attach", &seep_error_nomem);
@@ -156,6 +170,10 @@ int cmd_attach(int argc, char **argv)
 	if (c.opts.full && c.sample_given)
 		return cli_fail("attach",
 		                seep_error_new(0, "--full and --sample exclude each other"));
+	if (c.sample_given && !c.opts.period)
+		return cli_fail("attach",
+		                seep_error_new(0, "--sample=0: sampling needs a period of at least "
+		                                  "one byte; --full records every block"));
 	c.opts.path = c.inject ? ATTACH_INJECT : c.bpf ? ATTACH_BPF : ATTACH_AUTO;
 	err = target_find(argv[1], &pid);
 	if (!err)

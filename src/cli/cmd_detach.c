@@ -9,7 +9,45 @@
 
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdio.h>
+
+#ifdef SEEP_HAVE_BPF
+static struct seep_error *detach_from_outside(pid_t pid, const struct attach_options *o)
+{
+	return detach_bpf(pid, o);
+}
+#else
+static struct seep_error *detach_from_outside(pid_t pid, const struct attach_options *o)
+{
+	(void)o;
+	return seep_error_new(ESRCH, "no collector is at work on process %d", (int)pid);
+}
+#endif
+
+/* Whichever way it was attached to; both, if it was both. */
+static struct seep_error *detach_somehow(pid_t pid, const struct attach_options *o)
+{
+	struct seep_error *outside = detach_from_outside(pid, o);
+	struct seep_error *inside = detach_inject(pid, o);
+
+	/* A failure other than that there was nothing to do is the one to tell. */
+	if (outside && outside->code != ESRCH) {
+		seep_error_free(inside);
+		return outside;
+	}
+	if (!outside || !inside) {
+		seep_error_free(outside);
+		seep_error_free(inside);
+		return NULL;
+	}
+	seep_error_free(outside);
+	if (inside->code != ENOTSUP)
+		return inside;
+	seep_error_free(inside);
+	return seep_error_hint(seep_error_new(0, "process %d is not attached to", (int)pid),
+	                       "`seep ps` lists what is being tracked.");
+}
 
 int cmd_detach(int argc, char **argv)
 {
@@ -32,19 +70,7 @@ int cmd_detach(int argc, char **argv)
 	}
 	err = target_find(argv[1], &pid);
 	if (!err)
-		err = detach_inject(pid, &o);
-#ifdef SEEP_HAVE_BPF
-	if (err) {
-		struct seep_error *other = detach_bpf(pid, &o);
-
-		if (!other) {
-			seep_error_free(err);
-			err = NULL;
-		} else {
-			seep_error_free(other);
-		}
-	}
-#endif
+		err = detach_somehow(pid, &o);
 	if (err)
 		return cli_fail("detach", err);
 	if (!quiet)

@@ -30,7 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -109,10 +108,32 @@ static void nap(uint64_t ns)
 
 /* ---- one thread at a time ------------------------------------------------------ */
 
+/* A thread with a seccomp filter: a call made in its name might be its last. */
+static bool filtered(const struct borrower *b, pid_t tid)
+{
+	static char text[8192];
+	const char *p;
+	char path[96];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)b->pid, (int)tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	p = strstr(text, "\nSeccomp:\t");
+	return p && p[10] != '0';
+}
+
 static int stop(struct borrower *b, pid_t tid, struct tracee **ret)
 {
 	int r;
 
+	if (b->call->unfiltered && filtered(b, tid))
+		return -EAGAIN;
 	b->stop_began = tracees_now();
 	r = tracees_stop_one(&b->ts, tid, tracees_now() + STOP_TIME, ret);
 	if (r == -EPERM || r == -EACCES) {
@@ -132,7 +153,7 @@ static void go(struct borrower *b, struct tracee *t)
 /* ---- safe points ------------------------------------------------------------------ */
 
 /* Calls that wait for something outside, and that neither C library, allocator nor loader make. */
-static bool waits(const struct user_regs_struct *r, bool foreign_locks)
+static bool waits(const struct borrow_call *c, const struct user_regs_struct *r)
 {
 	switch ((int64_t)r->orig_rax) {
 	case SYS_epoll_wait:
@@ -152,6 +173,7 @@ static bool waits(const struct user_regs_struct *r, bool foreign_locks)
 	case SYS_connect:
 	case SYS_nanosleep:
 	case SYS_clock_nanosleep:
+	case SYS_restart_syscall: /* a sleep, or a wait with a time limit: locks have none */
 	case SYS_pause:
 	case SYS_wait4:
 	case SYS_waitid:
@@ -172,12 +194,16 @@ static bool waits(const struct user_regs_struct *r, bool foreign_locks)
 		/*
 		 * Locks of the C library wait for a word to be no longer 2 (glibc's lowlevellock.h), with
 		 * FUTEX_WAIT; condition variables, semaphores and joins with FUTEX_WAIT_BITSET, or for other values.
+		 * musl's locks wait for a negative word, or one that is a thread's number; its condition variables and
+		 * joins for 2, its semaphores for 0.
 		 */
+		if (c->musl)
+			return r->rdx == 2 || r->rdx == 0;
 		switch (r->rsi & 0x7f) {
 		case 9: /* FUTEX_WAIT_BITSET */
 			return true;
 		case 0: /* FUTEX_WAIT */
-			return !foreign_locks && (uint32_t)r->rdx != 2;
+			return !c->foreign_locks && (uint32_t)r->rdx != 2;
 		}
 		return false;
 	}
@@ -209,8 +235,7 @@ static bool handler_on_stack(const struct borrower *b, uint64_t sp)
 static bool is_safe(const struct borrower *b, const struct tracee *t, bool patient)
 {
 	if ((int64_t)t->regs.orig_rax >= 0)
-		return waits(&t->regs, b->call->foreign_locks) &&
-		       (patient || !handler_on_stack(b, t->regs.rsp));
+		return waits(b->call, &t->regs) && (patient || !handler_on_stack(b, t->regs.rsp));
 	return !in_unsafe_code(b->call, t->regs.rip) && !handler_on_stack(b, t->regs.rsp);
 }
 
@@ -429,12 +454,48 @@ static bool act_unmap(struct borrower *b, struct tracee *t)
 	return true;
 }
 
+static uint32_t state_of(struct borrower *b)
+{
+	uint32_t state = 0;
+
+	if (!read_target(b->pid, b->space_at + b->call->state_at, &state, sizeof(state)))
+		return 0;
+	return state;
+}
+
+/* Whoever ran our code has said what came of it, but not yet left the page: a few instructions, or a time slice. */
+static bool in_our_code(struct borrower *b)
+{
+	static struct tracees_list l;
+	bool found = false;
+	pid_t tid;
+
+	tracees_list_start(&b->ts, &l);
+	while (!found && (tid = tracees_list_next(&b->ts, &l))) {
+		struct tracee *t;
+
+		if (stop(b, tid, &t))
+			continue;
+		found = t->regs.rip - b->code_at < CODE_SIZE;
+		go(b, t);
+	}
+	return found;
+}
+
 static void clean_up(struct borrower *b)
 {
 	uint64_t deadline = tracees_now() + CLEAN_TIME;
 	struct tracee *t;
 
 	b->ts.hangup = -1;
+	/* When all is well the code's last act is a jump out of it, before it is said. */
+	while (b->borrowed && state_of(b) > b->call->done_from) {
+		if (tracees_now() >= deadline)
+			return;
+		if (!in_our_code(b))
+			break;
+		nap(MS);
+	}
 	while (b->borrowed && b->borrowed != b->pid && tracees_now() < deadline) {
 		bool on_it;
 
@@ -513,15 +574,6 @@ static bool find_and_lend(struct borrower *b)
 	return false;
 }
 
-static uint32_t state_of(struct borrower *b)
-{
-	uint32_t state = 0;
-
-	if (!read_target(b->pid, b->space_at + b->call->state_at, &state, sizeof(state)))
-		return 0;
-	return state;
-}
-
 static bool await(struct borrower *b)
 {
 	uint64_t deadline = tracees_now() + b->call->work_ns, pause = MS / 10;
@@ -560,9 +612,6 @@ static void run(struct borrower *b)
 		b->res.code = -r;
 		return;
 	}
-	/* Every moment it waits for a processor a thread of the target stands still; only root may. */
-	if (setpriority(PRIO_PROCESS, 0, -20))
-		b->res.code = 0;
 	b->space = ((b->call->data_len + 4095) & ~4095ull) + STACK;
 	inject_find_place(b->pid, &b->place);
 	if (!b->place.call || !b->place.restorer) {

@@ -43,12 +43,14 @@ struct borrow_call {
 	uint32_t done_from;                        /* from this value on it is done */
 	struct borrow_range unsafe[BORROW_RANGES]; /* code of the C library, loader, allocator */
 	size_t nunsafe;
+	bool musl; /* its C library is musl, not glibc: whose locks wait differently */
 	uint64_t find_ns, work_ns; /* time to find a thread, and for the work */
 	/*
 	 * Where locks are not the C library's own: a thread that waits with plain FUTEX_WAIT may wait for one of
 	 * them, holding another.
 	 */
 	bool foreign_locks;
+	bool unfiltered; /* threads with a seccomp filter are left alone: the code itself makes calls */
 	bool careful;      /* where a seccomp filter cannot be suspended, do nothing */
 	const char *avoid; /* threads whose names begin so are not borrowed; NULL: none */
 	/*

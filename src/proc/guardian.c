@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -446,6 +447,9 @@ void guardian_settle(int *sock)
 	sigaction(SIGCHLD, &dfl, NULL); /* ignored, it would lose the stops */
 	setsid();
 	prctl(PR_SET_NAME, "seep-guardian");
+	/* Every moment it waits for a processor the target stands still; only root may. */
+	if (setpriority(PRIO_PROCESS, 0, -20))
+		errno = 0;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (fd = 0; fd < 3; fd++)
 		dup2(null, fd);

@@ -652,6 +652,31 @@ int inject_call(struct tracees *ts, struct tracee *t, const struct inject_place 
 
 /* ---- a thread that is borrowed ------------------------------------------------ */
 
+/*
+ * Stopped once already, a thread that sleeps is in restart_syscall(), and what it called at first only its code
+ * tells: `mov $nr,%eax` before the `syscall`.  There are four calls that the kernel resumes like that.  0: not found.
+ */
+static uint64_t resumed_call(int mem, uint64_t rip)
+{
+	static const uint32_t calls[] = { SYS_nanosleep, SYS_clock_nanosleep, SYS_poll, SYS_futex };
+	uint8_t code[34]; /* the last two are the syscall */
+
+	if (pread(mem, code, sizeof(code), (off_t)(rip - sizeof(code))) != sizeof(code) ||
+	    memcmp(code + sizeof(code) - 2, call_bare, 2) != 0)
+		return 0;
+	for (size_t at = sizeof(code) - 2 - 5; at; at--) {
+		uint32_t nr;
+
+		if (code[at] != 0xb8)
+			continue;
+		memcpy(&nr, code + at + 1, sizeof(nr));
+		for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+			if (nr == calls[i])
+				return nr;
+	}
+	return 0;
+}
+
 int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t function,
                   uint64_t argument, uint64_t top)
 {
@@ -678,6 +703,10 @@ int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t f
 	if ((int64_t)t->regs.orig_rax >= 0 && (int64_t)t->regs.rax == -516) {
 		uc.regs.ax = t->regs.orig_rax;
 		uc.regs.ip = t->regs.rip - 2;
+		if (uc.regs.ax == SYS_restart_syscall)
+			uc.regs.ax = resumed_call(f.mem, t->regs.rip);
+		if (!uc.regs.ax)
+			goto out;
 	}
 	fp = (top - size - 4) & ~63ull;
 	at = ((fp - sizeof(uc)) & ~15ull) - 8;

@@ -113,8 +113,8 @@ void marks_forked(const uint8_t *parent)
 
 /* ---- seep_disable() ------------------------------------------------------------------------------- */
 
-__thread uint32_t t_disabled __attribute__((tls_model("initial-exec")));
-static __thread uint32_t t_epoch __attribute__((tls_model("initial-exec")));
+__thread uint32_t t_disabled TLS_MODEL;
+static __thread uint32_t t_epoch TLS_MODEL;
 
 #define NEVER 0u /* an epoch that never is: path_epoch begins at 1 */
 

@@ -14,6 +14,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "track/loader.h"
 #include "track/track.h"
 
 #define MAX_MODULES 8192u
@@ -83,7 +84,7 @@ static const ElfW(Phdr) * program_headers(uint64_t start, uint64_t end, unsigned
 
 static bool find_by_link_map(uint64_t pc, struct found *f)
 {
-	const struct link_map *l = _r_debug.r_map;
+	const struct link_map *l = loader_list()->r_map;
 
 	for (unsigned int guard = 0; l && guard < MAX_MODULES; l = l->l_next, guard++) {
 		const ElfW(Phdr) * ph;

@@ -28,6 +28,8 @@
 #include <link.h>
 #include <string.h>
 
+#include "track/loader.h"
+
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
 
 /* ---- whose pointers ------------------------------------------------------------------- */
@@ -438,7 +440,7 @@ static void loader_patch(const struct module_tables *m)
 
 static bool is_loader(const struct module_tables *m)
 {
-	return m->info->dlpi_addr == (uint64_t)_r_debug.r_ldbase;
+	return m->info->dlpi_addr == (uint64_t)loader_list()->r_ldbase;
 }
 
 struct pass {

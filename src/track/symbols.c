@@ -15,6 +15,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "track/loader.h"
 #include "track/track.h"
 
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
@@ -137,7 +138,7 @@ void *symbol_next(const char *name, const char **ret_module)
 	bool behind_us = false;
 	unsigned int guard = 0;
 
-	for (const struct link_map *l = _r_debug.r_map; l && guard < MAX_LINK_MAPS;
+	for (const struct link_map *l = loader_list()->r_map; l && guard < MAX_LINK_MAPS;
 	     l = l->l_next, guard++) {
 		void *p;
 
@@ -158,7 +159,7 @@ bool symbol_before_us(const char *name)
 {
 	unsigned int guard = 0;
 
-	for (const struct link_map *l = _r_debug.r_map; l && guard < MAX_LINK_MAPS;
+	for (const struct link_map *l = loader_list()->r_map; l && guard < MAX_LINK_MAPS;
 	     l = l->l_next, guard++) {
 		if (l->l_ld == _DYNAMIC)
 			return false;
@@ -172,7 +173,7 @@ void *symbol_first(const char *name, const char **ret_module)
 {
 	unsigned int guard = 0;
 
-	for (const struct link_map *l = _r_debug.r_map; l && guard < MAX_LINK_MAPS;
+	for (const struct link_map *l = loader_list()->r_map; l && guard < MAX_LINK_MAPS;
 	     l = l->l_next, guard++) {
 		void *p = l->l_ld == _DYNAMIC ? NULL : find_in(l, name);
 

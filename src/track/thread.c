@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <time.h>
 
@@ -27,7 +28,7 @@ const uint32_t control_none;
 const uint32_t *control_word = &control_none;
 struct thread thread_cold;
 struct thread thread_off = { .countdown = INT64_MAX / 2, .state = T_DEAD, .mode = M_OFF };
-__thread struct thread *t_self __attribute__((tls_model("initial-exec"))) = &thread_cold;
+__thread struct thread *t_self TLS_MODEL = &thread_cold;
 
 static struct lock threads_lock;
 static struct thread *free_threads, *late_threads;
@@ -588,7 +589,12 @@ bool mapping_of(uint64_t address, uint64_t *ret_lo, uint64_t *ret_hi)
 }
 
 /* The thread's control block sits at the top of its stack, unless it is the main thread. */
+#ifdef __GLIBC__
 extern void *__libc_stack_end;
+#define main_stack() ((uint64_t)__libc_stack_end)
+#else
+#define main_stack() getauxval(AT_RANDOM) /* bytes that the kernel put there, too */
+#endif
 
 static uint64_t thread_pointer(void)
 {
@@ -619,8 +625,7 @@ bool stack_switch(struct thread *t, uint64_t sp)
 		return false;
 	if (tp > sp && tp < hi)
 		hi = tp & ~15ull;
-	if ((tp & ~15ull) == hi || ((uint64_t)__libc_stack_end >= lo &&
-	                            (uint64_t)__libc_stack_end < hi && t->tid == g.pid)) {
+	if ((tp & ~15ull) == hi || (main_stack() >= lo && main_stack() < hi && t->tid == g.pid)) {
 		/* The thread's own; it may have grown downwards since the last time. */
 		t->own_lo = lo;
 		t->own_hi = hi;

@@ -28,6 +28,17 @@
 #include "track/sys.h"
 #include "wire/ledger.h"
 
+/*
+ * For programs over musl there is a build of its own (meson.build), made to be attached with: a library that comes
+ * late finds its thread-local storage through the general model only, and large-file names are macros.
+ */
+#ifdef __GLIBC__
+#define TLS_MODEL __attribute__((tls_model("initial-exec")))
+#else
+#define TLS_MODEL
+#undef mmap64
+#endif
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define NOINLINE __attribute__((noinline))
@@ -137,8 +148,7 @@ struct thread {
 	uint64_t word_value[2 * MAX_FRAMES + 8];
 };
 
-extern __thread struct thread *t_self
-	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern __thread struct thread *t_self TLS_MODEL __attribute__((visibility("hidden")));
 
 /* The caller of a hook: where unwinding starts. */
 struct origin {
@@ -235,7 +245,7 @@ void marks_forked(const uint8_t *parent);
 /* seep_disable() and seep_enable(): how deep this thread is in them (marks.c). */
 void scope_disable(void);
 void scope_enable(void);
-extern __thread uint32_t t_disabled __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern __thread uint32_t t_disabled TLS_MODEL __attribute__((visibility("hidden")));
 ALWAYS_INLINE bool scope_disabled(void)
 {
 	return UNLIKELY(t_disabled != 0);

@@ -8,11 +8,14 @@
  *
  *     m    marks: all threads free what they have, and stand ("marked") until `g`; what follows counts
  *     t    stops the threads between two blocks and says the truth of all since the mark; `g`: they go on
- *     o    frees blocks that were allocated at the start ("freed N")
+ *     o    frees blocks that were allocated at the start ("freed")
+ *     l    loads a plug-in, the second time another one, and lets each allocate ten blocks ("loaded")
+ *     u    unloads them ("unloaded")
  *     q    ends
  */
 #include "truth.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -125,6 +128,38 @@ static void until_go(void)
 		;
 }
 
+static void *plugins[2];
+static int nplugins;
+
+static void load(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+
+	if (nplugins < 2) {
+		char path[4096];
+
+		snprintf(path, sizeof(path), "%.*s/libplugin_%c.so",
+		         (int)(slash ? slash - program : 1), slash ? program : ".", 'b' - nplugins);
+		plugins[nplugins] = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
+		CHECK(plugins[nplugins]);
+		nplugins++;
+	}
+	for (int i = 0; i < nplugins; i++) {
+		void *(*make)(size_t);
+
+		*(void **)&make = dlsym(plugins[i], "plugin_make");
+		CHECK(make);
+		for (int k = 0; k < 10; k++)
+			ESCAPE(make(60));
+	}
+}
+
+static void unload(void)
+{
+	while (nplugins)
+		CHECK(!dlclose(plugins[--nplugins]));
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[64];
@@ -158,6 +193,14 @@ int main(int argc, char **argv)
 			until_go();
 			resume();
 			truth_write("going\n", 6);
+			break;
+		case 'l':
+			load(argv[0]);
+			truth_write("loaded\n", 7);
+			break;
+		case 'u':
+			unload();
+			truth_write("unloaded\n", 9);
 			break;
 		case 'o':
 			for (int i = 0; i < 1000 && nold; i++)

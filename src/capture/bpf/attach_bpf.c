@@ -34,9 +34,9 @@
 #include "capture/capture.h"
 #include "capture/ledger_file.h"
 #include "capture/process.h"
+#include "proc/refusal.h"
 
 #define DEFAULT_PERIOD (512u << 10)
-#define COLLECTOR_NAME "seep-collector" /* at most 15 characters */
 #define DETACH_MS 10000
 
 static uint64_t now_ns(void)
@@ -127,7 +127,7 @@ static _Noreturn void child_main(int out, const struct collector_options *opts)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	leave_terminal();
-	prctl(PR_SET_NAME, COLLECTOR_NAME);
+	prctl(PR_SET_NAME, PROCESS_COLLECTOR);
 	err = collector_start(opts, &c);
 	if (err) {
 		a.failed = 1;
@@ -221,6 +221,18 @@ static char *collected(pid_t pid, const char *dir, struct ledger_header *ret_hea
 	return path;
 }
 
+/* The same wherever the ledger is. */
+static char *collected_anywhere(pid_t pid, struct ledger_header *ret_header)
+{
+	_cleanup_free_ char *path = process_collector_ledger(pid);
+	char *slash = path ? strrchr(path, '/') : NULL;
+
+	if (!slash)
+		return NULL;
+	*slash = '\0';
+	return collected(pid, path, ret_header);
+}
+
 struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
                               struct attach_result *ret)
 {
@@ -238,16 +250,24 @@ struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
 	_cleanup_close_ int in = -1;
 	struct answer a = { 0 };
 	uint64_t begin = now_ns();
-	struct seep_error *err = ledger_place(opts->ledger_dir, &dir);
+	struct seep_error *err = refusal_check(pid);
 	int pipe_fds[2];
 	pid_t child;
 
+	if (err && err->code == EBUSY) { /* a debugger's: no obstacle to probes */
+		seep_error_free(err);
+		err = NULL;
+	}
+	if (!err)
+		err = ledger_place(opts->ledger_dir, &dir);
 	if (err)
 		return err;
 	h = aligned_alloc(4096, (sizeof(*h) + 4095) & ~(size_t)4095);
 	if (!h)
 		return &seep_error_nomem;
 	other = collected(pid, opts->ledger_dir, h);
+	if (!other)
+		other = collected_anywhere(pid, h);
 	if (other)
 		return seep_error_hint(
 			seep_error_new(EBUSY, "process %d is being tracked from outside already",
@@ -287,17 +307,6 @@ struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
 	return ret->ledger ? NULL : &seep_error_nomem;
 }
 
-/* Whether pid runs the program that we are. */
-static bool runs_seep(pid_t pid)
-{
-	struct stat ours, theirs;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	return stat("/proc/self/exe", &ours) == 0 && stat(path, &theirs) == 0 &&
-	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
-}
-
 struct seep_error *detach_bpf(pid_t pid, const struct attach_options *opts)
 {
 	_cleanup_free_ struct ledger_header *h = NULL;
@@ -310,6 +319,8 @@ struct seep_error *detach_bpf(pid_t pid, const struct attach_options *opts)
 		return &seep_error_nomem;
 	path = collected(pid, opts->ledger_dir, h);
 	if (!path)
+		path = collected_anywhere(pid, h);
+	if (!path)
 		return seep_error_new(ESRCH, "no collector is at work on process %d", (int)pid);
 	fd = (int)syscall(SYS_pidfd_open, h->writer_pid, 0);
 	if (fd < 0)
@@ -317,7 +328,7 @@ struct seep_error *detach_bpf(pid_t pid, const struct attach_options *opts)
 		               ? NULL
 		               : seep_error_new(errno, "cannot reach the collector of process %d",
 		                                (int)pid);
-	if (!runs_seep(h->writer_pid))
+	if (!process_runs_us(h->writer_pid))
 		return seep_error_new(0, "process %d, which %s names as its collector, is not seep",
 		                      (int)h->writer_pid, path);
 	if (syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)

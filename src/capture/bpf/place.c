@@ -2,7 +2,7 @@
 /*
  * A uprobe replaces an instruction by a trap.  The kernel emulates a few of them (push, jumps, calls); any other it copies
  * aside and single-steps, which is a second trap, and in a virtual machine, whose hypervisor wants to see
- * debug exceptions, costs several times the first.  Measured in docs/ATTACH-BPF.md.
+ * debug exceptions, costs several times the first.  Measured in docs/ATTACH.md.
  *
  * Allocators begin with a fast path: compare the size, load a thread's cache, branch.  So a few instructions behind
  * the beginning there mostly is a conditional jump or a push; up to there nothing of interest has changed.

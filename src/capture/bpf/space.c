@@ -18,6 +18,7 @@
 #include "proc/maps.h"
 #include "proc/modules.h"
 #include "proc/procfs.h"
+#include "proc/refusal.h"
 
 #define VDSO_MOST (1u << 20)
 
@@ -154,6 +155,13 @@ struct seep_error *space_refresh(struct space *s, bool *ret_changed)
 	_cleanup_free_ char *exe = procfs_exe(s->pid);
 	struct maps maps;
 	struct seep_error *err = maps_read(s->pid, &maps);
+
+	if (err && (err->code == EACCES || err->code == EPERM)) {
+		int code = err->code;
+
+		seep_error_free(err);
+		err = refusal_explain(s->pid, code, 0);
+	}
 
 	*ret_changed = false;
 	if (err)

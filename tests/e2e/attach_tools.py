@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of seep attach share: programs that are spoken to line by line, attaching, detaching."""
+import json
+import subprocess
+
+from harness import Failure, check, check_equal, need_target
+
+CHURN = ('churn_small', 'churn_large')
+# Each call that allocates, in a function of its own: tests/targets/attach_calls.c.
+CALLS = ('make_plain', 'make_zeroed', 'make_grown', 'make_kept', 'make_aligned', 'make_posix', 'make_c11',
+         'make_deep', 'make_mapping', 'make_moved', 'make_threaded', 'make_freed')
+
+
+class Spoken:
+    """A target that answers lines; pid may be that of a child, when a command stands around it."""
+
+    def __init__(self, w, command, child=False, **more):
+        self.w = w
+        self.process = w.start(command, stdin=subprocess.PIPE, **more)
+        self.expect('ready')
+        self.pid = self.process.pid
+        while child and len(self.children()) == 1:
+            self.pid = self.children()[0]
+
+    def children(self):
+        with open('/proc/%d/task/%d/children' % (self.pid, self.pid)) as f:
+            return [int(n) for n in f.read().split()]
+
+    def line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure('the target ended: status %r' % self.process.wait())
+        return line.strip()
+
+    def expect(self, wanted):
+        check_equal(self.line(), wanted, 'answer of the target')
+
+    def say(self, words):
+        self.process.stdin.write('%s\n' % words)
+        self.process.stdin.flush()
+
+    def end(self):
+        """It goes on to its end as if nothing had been."""
+        run = self.w.finish(self.process)
+        check_equal(run.status, 0, 'status of the target %s' % run.describe())
+
+
+class Talker(Spoken):
+    """attach_truth: threads that allocate and free all the time."""
+
+    def __init__(self, w, *args, path=None, command=None, **more):
+        super().__init__(w, command or [path or need_target('attach_truth'), *args], **more)
+
+    def mark(self):
+        """Threads stand afterwards, with nothing allocated, until going()."""
+        self.say('m')
+        self.expect('marked')
+
+    def free_old(self):
+        self.say('o')
+        self.expect('freed')
+
+    def load(self):
+        self.say('l')
+        self.expect('loaded')
+
+    def unload(self):
+        self.say('u')
+        self.expect('unloaded')
+
+    def truth(self):
+        """Threads stand afterwards, until going()."""
+        self.say('t')
+        return json.loads(self.line())['sites']
+
+    def going(self):
+        self.say('g')
+        self.expect('going')
+
+    def end(self):
+        self.say('q')
+        super().end()
+
+
+class Calls(Spoken):
+    """attach_calls: rounds of every call there is."""
+
+    def __init__(self, w, path=None, command=None, **more):
+        super().__init__(w, command or [path or need_target('attach_calls')], **more)
+
+    def tell(self, what):
+        """What it did in all: counts by function."""
+        self.say(what)
+        return json.loads(self.line())['sites']
+
+
+def attach(w, pid, *options, status=0, path=None, **more):
+    """What seep attach says it did; with another status its Result."""
+    run = w.seep('attach', '--json', '--ledger-dir=' + w.ledgers, *options, str(pid), **more)
+    check_equal(run.status, status, 'status of seep attach %s' % run.describe())
+    if status:
+        return run
+    said = json.loads(run.stdout)
+    if path:
+        check_equal(said['path'], path, 'the way taken, %s' % said)
+    return said
+
+
+def detach(w, pid, status=0):
+    run = w.seep('detach', str(pid))
+    check_equal(run.status, status, 'status of seep detach %s' % run.describe())
+    return run
+
+
+def less(after, before):
+    """Counts of what was done in between, by function."""
+    return {name: {k: v - before.get(name, {}).get(k, 0) for k, v in counts.items()}
+            for name, counts in after.items()}
+
+
+def counts_agree(report, truth, names, what=''):
+    for name in names:
+        check_equal(report.values(name).as_truth(), truth[name], '%s %s' % (what, name))
+
+
+def tracked_exactly(w, t, ledger, meanwhile=lambda: None):
+    """Between a mark and a look, the ledger counts what the program counts: to the block."""
+    t.mark()
+    before = w.report(ledger)
+    t.going()
+    meanwhile()
+    truth = t.truth()
+    after = w.report(ledger)
+    t.going()
+    for name in CHURN:
+        old, new = before.values(name), after.values(name)
+        check_equal((old.inuse, old.inuse_bytes), (0, 0), 'in use of %s when all were freed' % name)
+        wanted = truth[name]
+        check(wanted['allocs'] > 100, 'the target was idle:', truth)
+        found = {k: v - old.as_truth()[k] for k, v in new.as_truth().items()}
+        check_equal(found, wanted, 'counts of %s' % name)
+        check_equal((new.inuse, new.inuse_bytes), (wanted['allocs'] - wanted['frees'], wanted['alloc_bytes'] -
+                                                   wanted['free_bytes']), 'in use of %s' % name)

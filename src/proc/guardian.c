@@ -35,7 +35,7 @@
 
 #define MS 1000000ull
 #define CALL_TIME (30000 * MS)  /* an injected call may take: a clone of many GB */
-#define REAP_TIME (3000 * MS)   /* until a zombie is given up on */
+#define REAP_TIME (8000 * MS)   /* until a zombie is given up on */
 #define LEAVE_TIME (12000 * MS) /* seep waits so long for the guardian's end */
 
 /* ---- the process ------------------------------------------------------------ */

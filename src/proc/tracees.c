@@ -450,13 +450,18 @@ int tracees_stop_one(struct tracees *ts, pid_t tid, uint64_t deadline_ns, struct
 	struct iovec iov;
 	int r;
 
-	if (t && t->attached)
-		return -EAGAIN; /* it did not stop the last time, and still has not */
 	ts->released = false;
-	r = attach(ts, tid, &t);
-	if (r <= 0)
-		return r ? r : -ESRCH;
-	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+	if (t && t->attached) {
+		/* It did not stop the last time.  It still is asked to, and may have by now. */
+		uint64_t soon = tracees_now() + LOOK_AGAIN;
+
+		deadline_ns = deadline_ns < soon ? deadline_ns : soon;
+	} else {
+		r = attach(ts, tid, &t);
+		if (r <= 0)
+			return r ? r : -ESRCH;
+		ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+	}
 	while (t->attached && !t->stopped) {
 		int status;
 		pid_t other;

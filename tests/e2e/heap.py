@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -530,6 +531,51 @@ def another_user_needs_permission(w):
     check_equal(run.status, 2, 'status %s' % run.describe())
     check(re.search('permission|ptrace|root|user', run.stderr), 'the reason', run.stderr)
     t.quit()
+
+
+@case
+def a_seccomp_filter_is_suspended(w):
+    """It would kill the process for what is injected; root can suspend it."""
+    need_root()
+    t = Speaker(w, 'seccomp_exec', need_target('doctor_jemalloc'), 'dirty', '4')
+    with open('/proc/%d/status' % t.pid) as f:
+        check('Seccomp:\t2' in f.read(), 'there is a filter')
+    found = w.seep('heap', '--json', '--allocator', 'jemalloc', str(t.pid))
+    if found.status and 'seccomp filter' in found.stdout:
+        t.quit()
+        raise Skip('filters cannot be suspended here')
+    same_as_jemalloc(allocator(json.loads(found.stdout), 'jemalloc'), t.ask('s'))
+    t.quit()
+
+
+@case
+def other_namespaces_and_deleted_programs_make_no_difference(w):
+    """Its own mounts, pids and root; the program's and the library's files are gone by the time it is asked."""
+    need_root()
+    root = w.file('root')
+    os.mkdir(root)
+    target = need_target('doctor_jemalloc')
+    libraries = re.findall(r'(/\S+) \(0x', w.bare([need_program('ldd'), target]).stdout)
+    check(any('libjemalloc' in path for path in libraries), 'libraries', libraries)
+    for path in libraries + [target]:
+        os.makedirs(root + os.path.dirname(path), exist_ok=True)
+        shutil.copy(os.path.realpath(path), root + path)
+    process = w.start([need_program('unshare'), '--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--root',
+                       root, target, 'dirty', '8'], stdin=subprocess.PIPE)
+    line = process.stdout.readline() and process.stdout.readline()
+    if 'ready' not in line:
+        raise Skip('no namespaces here: %r' % process.stderr.read())
+    with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as f:
+        pid = int(f.read().split()[0])
+    shutil.rmtree(root)
+    wait_for(lambda: waits_for_input(pid), 'the target to wait')
+    found = allocator(heap(w, pid), 'jemalloc')
+    process.stdin.write('s')
+    process.stdin.flush()
+    same_as_jemalloc(found, json.loads(process.stdout.readline()))
+    process.stdin.write('q')
+    process.stdin.flush()
+    check_equal(w.finish(process).status, 0, 'status of the target')
 
 
 # ---- real programs ------------------------------------------------------------------------------------------------------

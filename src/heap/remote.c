@@ -32,7 +32,8 @@
 #include "proc/refusal.h"
 
 #define SECOND 1000000000ull
-#define FIND_TIME (8 * SECOND) /* on a busy machine a thread can stay in malloc for long without running */
+#define FIND_TIME \
+	(8 * SECOND) /* on a busy machine a thread can stay in malloc for long without running */
 #define WORK_TIME (20 * SECOND)
 #define STATE_DONE 2u
 

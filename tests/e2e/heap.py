@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import glibc_packages
 from harness import (SOAK, Failure, Skip, case, check, check_between, check_equal, main, need_program, need_root,
                      need_target, wait_for, waits_for_input)
 
@@ -77,24 +78,59 @@ def maps_of(pid):
 # ---- glibc ----------------------------------------------------------------------------------------
 
 
-@case
-def glibc_says_the_same_as_itself(w):
-    t = Speaker(w, 'heap_words')
+def same_as_glibc(w, *command):
+    t = Speaker(w, *command)
     found = allocator(heap(w, t.pid), 'glibc')
     xml = w.seep('heap', '--xml', str(t.pid)).stdout
     stats = w.seep('heap', '--native', '--allocator', 'glibc', str(t.pid)).stdout
-    check(found['is_malloc'], 'its malloc is in use', found)
-    check(re.fullmatch(r'2\.\d+', found['version']), 'version', found['version'])
     check_equal(found['mallinfo2'], t.ask('i'), 'mallinfo2()')
     t.say('x')
     own = ''
     while not own.endswith('end\n'):
         own += t.line()
     check_equal(xml, own[:-4], 'malloc_info()')
-    check(xml.count('<heap') >= 5 and 'type="fast" count="0"' not in xml.split('</heap>')[0], 'the test is too plain', xml)
+    check(xml.count('<heap') >= 5, 'the test is too plain', xml)
     t.ask('t')
     run = t.quit()
     check(run.stderr.endswith(stats), 'malloc_stats(): found', stats, 'wanted the end of', run.stderr)
+    return found, xml
+
+
+@case
+def glibc_says_the_same_as_itself(w):
+    found, xml = same_as_glibc(w, 'heap_words')
+    check(found['is_malloc'], 'its malloc is in use', found)
+    check(re.fullmatch(r'2\.\d+', found['version']), 'version', found['version'])
+    check('type="fast" count="0"' not in xml.split('</heap>')[0], 'fastbins', xml)
+
+
+@case
+def every_glibc_of_the_archive_says_the_same(w):
+    if not SOAK:
+        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'targets', 'heap_words.c')
+    failed, done = [], 0
+    try:
+        apt = glibc_packages.Apt(w.file('apt'))
+        apt.run('apt-get', 'update')
+        for version in apt.versions('libc6'):
+            root, folder = w.file('glibc-' + version), w.file('programs-' + version)
+            os.makedirs(root)
+            os.makedirs(folder)
+            apt.unpack(['libc6', 'libc6-dev'], version, root)
+            for kind, command in glibc_packages.glibc_programs(root, source, folder):
+                try:
+                    found, _ = same_as_glibc(w, *command)
+                    done += 1
+                    print('# %-22s %-9s %s, malloc_info, mallinfo2 and malloc_stats equal' % (
+                        version, kind, found['layout']), flush=True)
+                except Failure as e:
+                    failed.append('%s %s: %s' % (version, kind, str(e)[:2000]))
+    except glibc_packages.Unavailable as e:
+        if not done:
+            raise Skip(str(e)) from None
+        failed.append(str(e))
+    check_equal(failed, [], 'C libraries that say otherwise')
 
 
 @case
@@ -493,6 +529,23 @@ def a_busy_program_is_asked_in_passing(w):
         for _ in range(50):
             t.line()
     t.quiet()
+    t.quit()
+
+
+@case
+def a_tracker_in_front_makes_no_difference(w):
+    """It exports mallctl() and MallocExtension_* itself: the real ones are asked."""
+    t = Speaker(w, 'doctor_jemalloc', 'mixed', '8', env=w.tracked_environment())
+    found = heap(w, t.pid)
+    je = allocator(found, 'jemalloc')
+    check('libjemalloc' in je['module'], 'who was asked', je['module'])
+    check(je['stats']['live'] > 100000, 'figures', je['stats'])
+    moved = t.ask('m')
+    heap(w, t.pid)
+    check_equal(t.ask('m'), moved, 'blocks')
+    t.quit()
+    t = Speaker(w, 'doctor_tcmalloc', 'mixed', '8', env=w.tracked_environment())
+    check('libtcmalloc' in allocator(heap(w, t.pid), 'gperftools')['module'], 'who was asked')
     t.quit()
 
 

@@ -12,6 +12,39 @@
 
 #define N 4000
 
+/* Before glibc 2.33 there is none; its sums fit into ints here. */
+struct info2 {
+	size_t v[10];
+};
+struct info2 mallinfo2_here(void) __asm__("mallinfo2") __attribute__((weak));
+struct info1 {
+	int v[10];
+};
+struct info1 mallinfo1_here(void) __asm__("mallinfo");
+
+static void say_info(void)
+{
+	static const char *const names[] = { "arena",    "ordblks", "smblks",  "hblks",
+		                             "hblkhd",   "usmblks", "fsmblks", "uordblks",
+		                             "fordblks", "keepcost" };
+	static char line[1024];
+	size_t n = 0;
+	struct info2 m = { { 0 } };
+
+	if (mallinfo2_here) {
+		m = mallinfo2_here();
+	} else {
+		struct info1 old = mallinfo1_here();
+
+		for (int i = 0; i < 10; i++)
+			m.v[i] = (unsigned int)old.v[i];
+	}
+	for (int i = 0; i < 10; i++)
+		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s\"%s\": %zu", i ? ", " : "{",
+		                      names[i], m.v[i]);
+	say("%s}\n", line);
+}
+
 static void churn(unsigned int seed, void **p)
 {
 	for (int i = 0; i < N; i++) {
@@ -80,13 +113,7 @@ int main(void)
 			malloc_stats();
 			say("{\"told\": 1}\n");
 		} else if (c == 'i') {
-			struct mallinfo2 m = mallinfo2();
-
-			say("{\"arena\": %zu, \"ordblks\": %zu, \"smblks\": %zu, \"hblks\": %zu, "
-			    "\"hblkhd\": %zu, \"usmblks\": %zu, \"fsmblks\": %zu, \"uordblks\": %zu, "
-			    "\"fordblks\": %zu, \"keepcost\": %zu}\n",
-			    m.arena, m.ordblks, m.smblks, m.hblks, m.hblkhd, m.usmblks, m.fsmblks,
-			    m.uordblks, m.fordblks, m.keepcost);
+			say_info();
 		} else if (c == 'q') {
 			return 0;
 		}

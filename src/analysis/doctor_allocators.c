@@ -3,9 +3,9 @@
  * Allocators without a walker: jemalloc, tcmalloc, mimalloc.
  *
  * Each is asked for its statistics before the look, by a thread of the process that is borrowed for the call; the process is not
- * stopped as a whole for that.  The split then takes what they say out of the anonymous memory that has no other owner, what
- * is in use first and what is free last.  They count what they have mapped and not what is resident, so there
- * may be less left than they say, and then the last classes get less.
+ * stopped as a whole for that.  The split then takes what they say out of the anonymous memory that has no other owner.  They
+ * count what they have mapped and not what is resident, so there may be less left than they say; so first come pages
+ * that have been in use for sure, and last caches and their own data, which are mapped long before they are touched.
  *
  * Blocks that a ledger knows in such an allocator are better than its word: they were counted page by page already.
  */
@@ -152,10 +152,10 @@ void doctor_carve(struct doctor *d, uint64_t by_ledger)
 
 		by_ledger -= of_ledger;
 		move(d, DOCTOR_OTHER_LIVE, live - of_ledger);
-		move(d, DOCTOR_OTHER_CACHED, known(a->caches));
-		move(d, DOCTOR_OTHER_METADATA, known(a->metadata));
 		if (allocator_known(a->active) && a->active > live + known(a->caches))
 			move(d, DOCTOR_OTHER_INTERNAL, a->active - live - known(a->caches));
 		move(d, DOCTOR_OTHER_FREE, known(a->free));
+		move(d, DOCTOR_OTHER_CACHED, known(a->caches));
+		move(d, DOCTOR_OTHER_METADATA, known(a->metadata));
 	}
 }

@@ -464,13 +464,19 @@ static bool rule_huge(struct doctor_case *j, struct doctor_verdict *v)
 
 /* ---- other allocators --------------------------------------------------------------------- */
 
+/* They say what they have mapped; of that no more explains RSS than is resident. */
+static uint64_t resident_part(const struct doctor_case *j, enum doctor_class c, uint64_t said)
+{
+	return said < class_bytes(j, c) ? said : class_bytes(j, c);
+}
+
 static bool rule_jemalloc_dirty(struct doctor_case *j, struct doctor_verdict *v)
 {
 	uint64_t dirty = fact(j, FACT_JEMALLOC_DIRTY), resident = fact(j, FACT_JEMALLOC_RESIDENT);
 
 	if (dirty < 4 * MIB || dirty < part(resident, 25))
 		return false;
-	claim(j, v, dirty, fact_growth(j, FACT_JEMALLOC_DIRTY));
+	claim(j, v, resident_part(j, DOCTOR_OTHER_FREE, dirty), fact_growth(j, FACT_JEMALLOC_DIRTY));
 	trust(j, v, dirty, part(resident, 25));
 	title(j, v, "jemalloc keeps %B of free pages", dirty);
 	evidence(j, v, "resident %B, active %B; free dirty and muzzy pages %B", resident,
@@ -492,7 +498,8 @@ static bool rule_jemalloc_internal(struct doctor_case *j, struct doctor_verdict 
 
 	if (bytes < 4 * MIB || bytes < part(active, 30))
 		return false;
-	claim(j, v, bytes, fact_growth(j, FACT_JEMALLOC_INTERNAL));
+	claim(j, v, resident_part(j, DOCTOR_OTHER_INTERNAL, bytes),
+	      fact_growth(j, FACT_JEMALLOC_INTERNAL));
 	trust(j, v, bytes, part(active, 30));
 	title(j, v, "jemalloc's pages are only partly used: %B", bytes);
 	evidence(j, v, "active pages %B, blocks in them %B", active,
@@ -508,7 +515,7 @@ static bool rule_tcmalloc_free(struct doctor_case *j, struct doctor_verdict *v)
 
 	if (bytes < 4 * MIB || bytes < part(heap, 20))
 		return false;
-	claim(j, v, bytes, fact_growth(j, FACT_TCMALLOC_FREE));
+	claim(j, v, resident_part(j, DOCTOR_OTHER_FREE, bytes), fact_growth(j, FACT_TCMALLOC_FREE));
 	trust(j, v, bytes, part(heap, 20));
 	title(j, v, "tcmalloc's page heap keeps %B of free pages", bytes);
 	evidence(j, v, "%P of the %B that it has mapped and not unmapped", ratio(bytes, heap), heap);
@@ -524,7 +531,8 @@ static bool rule_tcmalloc_caches(struct doctor_case *j, struct doctor_verdict *v
 
 	if (bytes < 4 * MIB || bytes < part(heap, 15))
 		return false;
-	claim(j, v, bytes, fact_growth(j, FACT_TCMALLOC_CACHES));
+	claim(j, v, resident_part(j, DOCTOR_OTHER_CACHED, bytes),
+	      fact_growth(j, FACT_TCMALLOC_CACHES));
 	trust(j, v, bytes, part(heap, 15));
 	title(j, v, "tcmalloc's caches hold %B of free blocks", bytes);
 	evidence(j, v, "%P of a heap of %B is in thread, central and transfer caches",
@@ -539,7 +547,7 @@ static bool rule_mimalloc(struct doctor_case *j, struct doctor_verdict *v)
 	uint64_t resident = fact(j, FACT_MIMALLOC_RESIDENT), live = fact(j, FACT_MIMALLOC_LIVE);
 	uint64_t bytes = class_bytes(j, DOCTOR_OTHER_FREE);
 
-	if (bytes < 4 * MIB || bytes < part(resident, 30))
+	if (!resident || bytes < 4 * MIB || bytes < part(resident, 30))
 		return false;
 	claim(j, v, bytes, class_growth(j, DOCTOR_OTHER_FREE));
 	v->confidence = DOCTOR_MEDIUM; /* its statistics are of committed memory */

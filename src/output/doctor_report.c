@@ -510,6 +510,8 @@ static void arenas(struct printer *p)
 
 	if (!p->before)
 		columns[6].title = NULL;
+	if (text && !doctor_fact(d, FACT_HEAP_RESIDENT))
+		return; /* another allocator's program: libc's arena is empty */
 	if (d->narenas)
 		emit_heading(p->e, "Arenas");
 	emit_table(p->e, "arenas", 2, columns, ARRAY_SIZE(columns));

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 
-from harness import Skip, case, check, check_equal, main, need_root, need_target, wait_for
+from harness import (TARGETS, Skip, case, check, check_equal, main, need_root, need_target, wait_for, waits_for_input)
 from doctor_look import Target, classes, doctor, near
 
 # target, who has no symbols or another libc: NAME of the executable
@@ -186,6 +186,43 @@ def a_core(w):
     check_equal(d['how'], 'core', 'how')
     check(any(v['cause'] == 'heap-holes' for v in d['verdicts']), d['verdicts'])
     near(classes(d)['reachable'], t.truth['classes']['reachable'], d['facts']['rss'], 'reachable')
+
+
+@case
+def other_allocators(w):
+    """They are asked; what they say is a class, and the cause is theirs."""
+    found = 0
+    for program, shape, cause, class_, name in (
+            ('jemalloc', 'dirty', 'jemalloc-dirty', 'other_free', lambda f: 4096 * (f['pdirty'] + f['pmuzzy'])),
+            ('jemalloc', 'internal', 'jemalloc-internal', 'other_internal', lambda f: f['active'] - f['allocated']),
+            ('jemalloc_prefixed', 'dirty', 'jemalloc-dirty', 'other_free', lambda f: 4096 * (f['pdirty'] + f['pmuzzy'])),
+            ('tcmalloc', 'pageheap', 'tcmalloc-page-heap', 'other_free', lambda f: f['tcmalloc.pageheap_free_bytes']),
+            ('mimalloc', 'retention', 'mimalloc-retained', 'other_free', None)):
+        if not os.path.exists(os.path.join(TARGETS, 'doctor_' + program)):
+            continue
+        process = w.start([need_target('doctor_' + program), shape], stdin=subprocess.PIPE)
+        said = {}
+        while 'ready' not in said:
+            said = json.loads(process.stdout.readline())
+        pid = said['ready']
+        process.stdin.write('s\n')
+        process.stdin.flush()
+        figures = json.loads(process.stdout.readline())
+        wait_for(lambda: waits_for_input(pid), program + ' to wait for its input')
+        d = doctor(w, pid)
+        what = program + ' ' + shape
+        first_is(d, cause, what)
+        adds_up(d, what)
+        if name:
+            near(classes(d)[class_], name(figures), d['facts']['rss'], what)
+        check(not any(v['cause'].split('-')[0] in ('jemalloc', 'tcmalloc', 'mimalloc') and
+                      v['cause'].split('-')[0] not in program for v in d['verdicts']), what, d['verdicts'])
+        process.stdin.write('q\n')
+        process.stdin.flush()
+        w.finish(process)
+        found += 1
+    if not found:
+        raise Skip('none of the other allocators is installed')
 
 
 @case

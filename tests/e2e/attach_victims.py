@@ -78,7 +78,7 @@ class Victim:
 
     def end_load(self):
         self.stopping.set()
-        self.loading.join(60)
+        self.loading.join(180)
         check(not self.loading.is_alive(), self.name, 'does not answer any more')
         self.loading = None
 
@@ -89,7 +89,7 @@ class Victim:
         cpu, wall = cpu_seconds(self.pid) - cpu, time.monotonic() - wall
         check_equal(failed, 0, 'failed requests of %s, %s' % (self.name, said))
         check(done > 0, self.name, 'did nothing', said)
-        return cpu / done, done / wall
+        return max(cpu, 1 / TICK) / done, done / wall
 
     def leftovers(self):
         """What grows when something is left behind: files, threads, mappings."""
@@ -171,6 +171,15 @@ server { listen 127.0.0.1:%(port)d; root %(dir)s/root; } }
         self.process = self.w.start([server, '-p', place, '-c', place + '/nginx.conf', '-e', place + '/error.log'])
         wait_for(answers(self.port), 'nginx to answer')
         self.worker = wait_for(lambda: family(self.process.pid)[1:], 'nginx to have a worker')[0]
+        self.w.undo.append(self.end_worker)  # it outlives a master that is killed
+
+    def end_worker(self):
+        try:
+            with open('/proc/%d/cmdline' % self.worker, 'rb') as f:
+                if b'nginx: worker' in f.read():
+                    os.kill(self.worker, signal.SIGKILL)
+        except OSError:
+            pass
 
     @property
     def pid(self):

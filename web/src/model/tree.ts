@@ -66,12 +66,16 @@ export class CallTree {
 	}
 
 	private changes(base: Float64Array): Float64Array {
-		const { n, value, parent } = this, own = new Float64Array(n);
-		for (let i = 0; i < n; i++) own[i] += value[i] - base[i];
-		// what a node has itself is what its children leave of it
-		for (let i = n - 1; i > 0; i--) own[parent[i]] -= value[i] - base[i];
-		const moved = own.map(Math.abs);
-		for (let i = n - 1; i > 0; i--) moved[parent[i]] += moved[i];
+		const { n, value, parent } = this, below = new Float64Array(n), moved = new Float64Array(n);
+		// what a node has itself is what its children leave of it; they come after it
+		for (let i = n - 1; i >= 0; i--) {
+			const change = value[i] - base[i];
+			moved[i] += Math.abs(change - below[i]);
+			if (i) {
+				below[parent[i]] += change;
+				moved[parent[i]] += moved[i];
+			}
+		}
 		return moved;
 	}
 

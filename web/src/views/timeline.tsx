@@ -101,6 +101,9 @@ function plan(t: Timeline, isDark: boolean, off: ReadonlySet<string>): Plan {
 	};
 }
 
+/** Made once for each change, not with every movement of the mouse. */
+const planned = computed(() => (shown.value ? plan(shown.value, dark.value, hidden.value) : null));
+
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const GLYPHS: Record<string, string> = { check: '✓', doctor: '♥', trim: '✂', attach: '▸', detach: '◂', killed: '✕', ended: '■', exec: 'x', fork: 'f' };
 
@@ -190,7 +193,7 @@ const RANGES: [string, number][] = [['15 m', 900], ['1 h', 3600], ['6 h', 21600]
 
 function Chart({ t }: { t: Timeline }) {
 	const box = useRef<HTMLDivElement>(null), plot = useRef<uPlot | null>(null), signature = useRef('');
-	const s = route.value, isDark = dark.value, p = plan(t, isDark, hidden.value), off = hidden.value;
+	const s = route.value, isDark = dark.value, p = planned.value!, off = hidden.value;
 	const latest = useRef({ t, marks: t.marks, s });
 	latest.current = { t, marks: t.marks, s };
 	useEffect(() => {
@@ -300,7 +303,7 @@ function Chart({ t }: { t: Timeline }) {
 }
 
 function Legend({ t }: { t: Timeline }) {
-	const p = plan(t, dark.value, hidden.value), c = cursor.value, last = t.time_ms[t.time_ms.length - 1], moment = c === null ? last : c * 1000;
+	const p = planned.value!, c = cursor.value, last = t.time_ms[t.time_ms.length - 1], moment = c === null ? last : c * 1000;
 	const i = c === null ? -1 : t.split ? before(t.split.time_ms, moment) : -1, w = c === null && t.split ? t.split.time_ms.length - 1 : i;
 	const toggle = (key: string) => {
 		const next = new Set(hidden.peek());
@@ -321,7 +324,7 @@ function Legend({ t }: { t: Timeline }) {
 				<button type="button" class={`legend-split ${hidden.value.has('split') ? 'off' : ''}`} aria-pressed={!hidden.value.has('split')} onClick={() => toggle('split')}>Doctor's split{w >= 0 ? <b>{bytes(t.split.total[w])}</b> : ''}</button>
 			)}
 			{t.split && !hidden.value.has('split') && [...p.parts].reverse().map(part => (
-				<span key={part.key} class="legend-part"><i style={{ background: part.color }} /> {part.title} <b>{w >= 0 ? bytes(t.split!.values[t.split!.keys.indexOf(part.key)][w]) : ''}</b></span>
+				<span key={part.key} class="legend-part"><i style={{ background: part.color }} /> <span class="legend-name" title={part.title}>{part.title}</span> <b>{w >= 0 ? bytes(t.split!.values[t.split!.keys.indexOf(part.key)][w]) : ''}</b></span>
 			))}
 			{near && <div class="legend-mark">{GLYPHS[near.kind] ?? '•'} {near.kind}{near.text ? `: ${clean(near.text)}` : ''}</div>}
 		</div>

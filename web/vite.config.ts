@@ -17,6 +17,6 @@ export default defineConfig({
 		reportCompressedSize: false,
 		chunkSizeWarningLimit: 2000,
 	},
-	server: { host: '127.0.0.1', port: 5173, proxy: { '/api': 'http://127.0.0.1:7400' } },
+	server: { host: '127.0.0.1', port: 5173, proxy: { '/api': 'http://127.0.0.1:7337' } },
 	test: { include: ['test/unit/*.test.ts'], environment: 'node', pool: 'threads', poolOptions: { threads: { maxThreads: 2, minThreads: 1 } } },
 });

@@ -12,7 +12,7 @@ export const launch = () => chromium.launch({ executablePath: browserPath(), arg
 export async function open(browser, url, { width = 1440, height = 900, dark = false } = {}) {
 	const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light', acceptDownloads: true });
 	const page = await context.newPage(), complaints = [];
-	page.setDefaultTimeout(30000);
+	page.setDefaultTimeout(120000);
 	page.on('pageerror', e => complaints.push(`exception: ${e.stack ?? e}`));
 	page.on('console', m => {
 		if (m.type() === 'error' && !/status of (404|400|409)|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE/.test(m.text())) complaints.push(`console: ${m.text()}`);

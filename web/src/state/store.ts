@@ -92,6 +92,21 @@ export function refreshViews() {
 	for (const r of [treeView, functionView]) r.reload();
 }
 
+/** What shows the latest is shown anew when there is a later one; not more often than one can read. */
+const PATIENCE = 5000;
+let newerTimer = 0;
+function newer() {
+	const { view, to } = route.peek();
+	if (newerTimer || to || (view && view !== 'latest')) return;
+	newerTimer = window.setTimeout(() => {
+		newerTimer = 0;
+		if (document.visibilityState === 'visible') {
+			refreshViews();
+			findings.reload();
+		}
+	}, PATIENCE);
+}
+
 // ---- jobs -------------------------------------------------------------------------------------------
 
 export const jobs = signal<Map<number, Job>>(new Map());
@@ -180,7 +195,9 @@ export function start() {
 		if (!answer.data) return;
 		const others = answer.data.snapshots.filter(o => o.id !== s.id);
 		snapshots.answer.value = { ...answer, data: { snapshots: 'deleted' in s ? others : [s, ...others].sort((a, b) => b.time_ms - a.time_ms) } };
-		if (!('deleted' in s)) addMark(s);
+		if ('deleted' in s) return;
+		addMark(s);
+		newer();
 	});
 	on('finding', f => {
 		if (mine(f.process)) findings.reload();

@@ -67,6 +67,9 @@ export function Waiting({ what }: { what: string }) {
 	return shown ? <div class="waiting" role="status"><span class="turn" aria-hidden="true" /> {what}</div> : null;
 }
 
+/** A change as text, coloured by what the text says: what rounds to nothing is nothing. */
+export const Change = ({ children }: { children: string }) => <span class={children.startsWith('+') ? 'more' : children.startsWith('\u2212') ? 'less' : 'dim'}>{children}</span>;
+
 export function Share({ share, tone = '' }: { share: number; tone?: string }) {
 	return <span class={`share ${tone}`} aria-hidden="true"><span style={{ width: `${Math.max(0, Math.min(1, share)) * 100}%` }} /></span>;
 }

@@ -11,6 +11,8 @@ import { Badge, Icon, ICONS, Notice, TroubleNotice } from '../ui/bits';
 import { Dialog } from '../ui/dialog';
 import { TrimFacts } from './findings';
 
+/** Short, for the buttons; the server's own words are in the dialog. */
+const SHORT: Record<string, string> = { snapshot: 'Snapshot', check: 'Leak check', doctor: 'Doctor', trim: 'Trim', attach: 'Attach', detach: 'Detach' };
 const ICON: Record<string, string> = { snapshot: ICONS.camera, check: ICONS.check, doctor: ICONS.doctor, trim: ICONS.trim, attach: ICONS.plug, detach: ICONS.close };
 
 /** The action whose dialog is open, and of which process. */
@@ -28,8 +30,8 @@ export function ActionButtons() {
 				const busy = mine.value.find(j => j.kind === a.kind && !ended(j));
 				if (a.kind === 'attach' && !a.available && tracked) return null;
 				return (
-					<button key={a.kind} type="button" class={a.kind === 'snapshot' ? 'primary' : ''} disabled={!a.available} title={a.available ? a.account.map(clean).join('\n') : a.why_not ?? 'not possible now'} onClick={() => (asking.value = { kind: a.kind })}>
-						{busy ? <span class="turn" aria-hidden="true" /> : <Icon d={ICON[a.kind] ?? ICONS.check} />}<span>{clean(a.title)}</span>
+					<button key={a.kind} type="button" class={a.kind === 'snapshot' ? 'primary' : ''} disabled={!a.available} title={a.available ? [a.title, ...a.account].map(clean).join('\n') : clean(a.why_not ?? 'not possible now')} onClick={() => (asking.value = { kind: a.kind })}>
+						{busy ? <span class="turn" aria-hidden="true" /> : <Icon d={ICON[a.kind] ?? ICONS.check} />}<span>{SHORT[a.kind] ?? clean(a.title)}</span>
 					</button>
 				);
 			})}
@@ -112,8 +114,8 @@ function One({ action, onClose }: { action: Action; onClose: () => void }) {
 			<div class="dialog-foot">
 				{running && <button type="button" onClick={() => void cancel(job)}>Cancel it</button>}
 				<button type="button" onClick={onClose}>{running ? 'Go on in the background' : done && !(dry && job.state === 'done') ? 'Close' : 'Leave it'}</button>
-				{!job && <button type="button" class="primary" disabled={wait || !action.available} onClick={() => void run(dryRun)}>{dryRun ? 'Dry run' : clean(action.title)}</button>}
-				{job?.state === 'done' && dry && <button type="button" class="primary warn" disabled={wait || plan === null} onClick={() => void run(false)}>{clean(action.title)} now</button>}
+				{!job && <button type="button" class="primary" disabled={wait || !action.available} onClick={() => void run(dryRun)}>{dryRun ? 'Dry run' : SHORT[action.kind] ?? clean(action.title)}</button>}
+				{job?.state === 'done' && dry && <button type="button" class="primary warn" disabled={wait || plan === null} onClick={() => void run(false)}>{SHORT[action.kind] ?? clean(action.title)} now</button>}
 				{job && (job.state === 'failed' || job.state === 'cancelled') && <button type="button" class="primary" onClick={() => void run(dry)}>Try again</button>}
 			</div>
 		</Dialog>

@@ -38,6 +38,20 @@ function safe(svg: string): SVGSVGElement {
 	return document.importNode(root, true) as unknown as SVGSVGElement;
 }
 
+/** Graphviz has reckoned with another font than there is: what is too wide for its box is made narrower. */
+function squeeze(svg: SVGSVGElement) {
+	for (const node of svg.querySelectorAll('g.node')) {
+		const shape = node.querySelector('polygon, ellipse, path') as SVGGraphicsElement | null;
+		if (!shape) continue;
+		const room = shape.getBBox().width - 8;
+		for (const t of node.querySelectorAll('text'))
+			if (t.getComputedTextLength() > room && room > 0) {
+				t.setAttribute('textLength', String(room));
+				t.setAttribute('lengthAdjust', 'spacingAndGlyphs');
+			}
+	}
+}
+
 let viz: Promise<import('@viz-js/viz').Viz> | null = null;
 export const dot = resource<SVGSVGElement>(key, {
 	fetch: async (path, abort) => {
@@ -68,6 +82,7 @@ export function DotView() {
 		data.setAttribute('role', 'img');
 		data.setAttribute('aria-label', 'Call graph: larger boxes hold more');
 		box.current.replaceChildren(data);
+		squeeze(data);
 		fit();
 	}, [data]);
 	const zoom = (by: number, cx: number, cy: number) => {

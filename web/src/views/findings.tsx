@@ -2,7 +2,7 @@
 // What was found out, as cards: each says what, how that is known, and what to do next.
 import type { ComponentChildren } from 'preact';
 import type { Document, Findings, GrowthSite } from '../api/types';
-import { base, bytes, clean, clock, duration, growth, percent, plural } from '../model/format';
+import { base, bytes, clean, clock, duration, growth, percent, plural, signed } from '../model/format';
 import { go } from '../state/route';
 import { findings } from '../state/store';
 import { Badge, Share, TroubleNotice, VerdictBadge, Waiting } from '../ui/bits';
@@ -91,8 +91,7 @@ function CheckCard({ id, when, document }: { id: number; when: number; document:
 						const stack = list(r.stack).map(f => frames[f]).filter(Boolean), at = stack[r.look_here ?? 0];
 						return (
 							<li key={i}>
-								<span class="where"><span class="mono">{text(at?.function) || (text(r.what) ? text(r.what) : '(stack unknown)')}</span>
-								{at?.file && <button type="button" class="link mono dim" onClick={() => go({ show: 'source', file: at.file, line: num(at.line) ?? 0 }, true)}>{clean(base(at.file))}:{at.line}</button>}</span>
+								<Where stack={at ? [at] : []} what={text(r.what)} />
 								<span class="num">{bytes(num(r.bytes))}</span> <span class="dim">{plural(num(r.blocks) ?? 0, 'block')}{num(r.indirect?.bytes) ? `, holding ${bytes(r.indirect.bytes)} more` : ''}</span> <Badge tone={r.class === 'possible' ? 'warn' : 'bad'}>{text(r.class)}</Badge>
 							</li>
 						);
@@ -106,84 +105,96 @@ function CheckCard({ id, when, document }: { id: number; when: number; document:
 
 // ---- doctor -----------------------------------------------------------------------------------------
 
-interface Part { title: string; bytes: number; note: string }
-
-/** The split, under whichever of its names; parts are {title, bytes, ...}. */
-function partsOf(d: Document): { parts: Part[]; total: number } {
-	const raw = list(d?.split?.parts ?? d?.split ?? d?.parts ?? d?.classes);
-	const parts = raw.map(p => ({ title: text(p.title ?? p.name ?? p.key ?? p.class), bytes: num(p.bytes ?? p.resident_bytes ?? p.resident) ?? 0, note: text(p.note ?? p.what ?? p.text) })).filter(p => p.bytes > 0);
-	const total = num(d?.split?.total_bytes) ?? num(d?.rss_bytes) ?? num(d?.totals?.rss_bytes) ?? num(d?.resident?.rss_bytes) ?? parts.reduce((s, p) => s + p.bytes, 0);
-	return { parts, total };
-}
-
+/** docs/DOCTOR-JSON.md: the classes add up to resident memory. */
 function DoctorCard({ when, document: d }: { when: number; document: Document }) {
-	const { parts, total } = partsOf(d), verdicts = list(d?.verdicts), most = Math.max(1, ...parts.map(p => p.bytes));
+	const classes = list(d?.classes).filter(c => num(c.bytes) || num(c.growth)).sort((a, b) => b.bytes - a.bytes), facts = d?.facts ?? {}, window = d?.window;
+	const total = num(facts.rss) ?? classes.reduce((sum, c) => sum + c.bytes, 0), most = Math.max(1, ...classes.map(c => c.bytes)), notes = list(d?.notes);
 	return (
-		<Card title="Doctor: what resident memory consists of" when={when} badge={<Badge>{bytes(total)} resident</Badge>}
-			next={<><span>Each cause has its own card with what to do.</span><span class="row"><button type="button" onClick={() => act('doctor')}>Ask again</button></span></>}>
+		<Card title="What resident memory consists of" when={when} badge={<Badge>{bytes(total)} resident</Badge>}
+			next={<span class="row"><button type="button" onClick={() => act('doctor')}>Ask again</button></span>}>
 			<table class="classes"><tbody>
-				{parts.map(p => (
-					<tr key={p.title} title={p.note}><th scope="row">{p.title}</th><td class="num">{bytes(p.bytes)}</td><td class="num">{percent(total ? p.bytes / total : 0)}</td><td class="bar-cell"><Share share={p.bytes / most} /></td></tr>
+				{classes.map(c => (
+					<tr key={c.class} title={text(c.source)}><th scope="row">{text(c.label) || text(c.class)}</th>{window && <td class={`num ${c.growth > 0 ? 'more' : ''}`}>{signed(num(c.growth))}</td>}<td class="num">{bytes(c.bytes)}</td><td class="num">{percent(num(c.share))}</td><td class="bar-cell"><Share share={c.bytes / most} /></td></tr>
 				))}
 			</tbody></table>
-			{!parts.length && <p class="dim">It could tell no parts.</p>}
-			{!verdicts.length && <p class="dim">No cause stands out.</p>}
+			{list(d?.pins).length > 0 && (
+				<>
+					<h4>What keeps free memory from going back</h4>
+					<ol class="growers">
+						{list(d.pins).slice(0, 4).map((p, i) => (
+							<li key={i}><Where stack={list(p.stack)} what={text(p.what)} /><span class="num">{bytes(num(p.holds_back) ?? num(p.holds))}</span><span class="dim">{plural(num(p.blocks) ?? 0, 'block')}</span></li>
+						))}
+					</ol>
+				</>
+			)}
+			<p class="dim small">{num(facts.swap) ? `${bytes(facts.swap)} more in swap. ` : ''}{num(facts.stopped_ns) ? `The process stood still for ${duration(facts.stopped_ns / 1e9)}. ` : ''}{notes.map(n => text(n)).join(' ')}</p>
 		</Card>
 	);
 }
 
-function VerdictCard({ v, when }: { v: Document; when: number }) {
-	const evidence = list(v.evidence).map(e => (typeof e === 'string' ? e : e?.text)).filter(Boolean), confidence = v.confidence;
-	const remedy = list(v.remedies ?? (v.remedy ? [v.remedy] : v.next ? [v.next] : [])).map(r => (typeof r === 'string' ? r : r?.text ?? r?.command)).filter(Boolean);
-	const all = JSON.stringify(v).toLowerCase(), size = num(v.bytes) ?? num(v.share_bytes);
+function Where({ stack, what }: { stack: Document[]; what?: string }) {
+	const at = stack[0];
 	return (
-		<Card title={text(v.title ?? v.summary ?? v.text ?? v.cause ?? v.code)} when={when} tone={size ? 'warn' : ''}
-			badge={<>{size !== null && <Badge tone="warn">{bytes(size)}</Badge>}{confidence !== undefined && confidence !== null && <Badge tone="plain" title="how sure">{typeof confidence === 'number' ? percent(confidence) : text(confidence)}</Badge>}</>}
-			next={<>
-				{remedy.map(r => <span key={r} class="remedy">{clean(r)}</span>)}
-				<span class="row">
-					{all.includes('trim') && <button type="button" onClick={() => act('trim')}>Trim: dry run</button>}
-					{(all.includes('leak') || all.includes('lost')) && <button type="button" onClick={() => act('check')}>Leak check</button>}
-					{(all.includes('live') || all.includes('grow')) && <button type="button" onClick={() => go({ show: 'sites', sort: 'growth' }, true)}>What grows</button>}
-				</span>
+		<span class="where">
+			<span class="mono">{text(at?.function) || what || '(stack unknown)'}</span>
+			{at?.file && <button type="button" class="link mono dim" onClick={() => go({ show: 'source', file: at.file, line: num(at.line) ?? 0 }, true)}>{clean(base(at.file))}{at.line ? `:${at.line}` : ''}</button>}
+		</span>
+	);
+}
+
+const CONFIDENCE: Record<string, string> = { low: 'not sure', medium: 'fairly sure', high: 'sure' };
+
+function VerdictCard({ v, when }: { v: Document; when: number }) {
+	const remedies = list(v.remedies), typed = remedies.map(r => text(r.command)).join(' '), leak = /leak|lost/.test(text(v.cause)), grows = num(v.growth);
+	return (
+		<Card title={text(v.title)} when={when} tone={v.problem === false ? '' : 'warn'}
+			badge={<>{num(v.bytes) !== null && <Badge tone={v.problem === false ? 'plain' : 'warn'}>{bytes(v.bytes)}{num(v.share) !== null ? `, ${percent(v.share)}` : ''}</Badge>}{grows ? <Badge tone="warn">{signed(grows)}</Badge> : ''}<Badge title="how sure the doctor is">{CONFIDENCE[v.confidence] ?? text(v.confidence)}</Badge></>}
+			next={(remedies.length > 0 || leak) && <>
+				{remedies.map((r, i) => <span key={i} class="remedy">{text(r.text)}{r.command && <code>{text(r.command)}</code>}</span>)}
+				{(leak || /seep (trim|check)/.test(typed)) && (
+					<span class="row">
+						{typed.includes('seep trim') && <button type="button" onClick={() => act('trim')}>Trim: dry run…</button>}
+						{(leak || typed.includes('seep check')) && <button type="button" onClick={() => act('check')}>Leak check…</button>}
+					</span>
+				)}
 			</>}>
-			{evidence.length > 0 && <ul class="evidence-list">{evidence.map(e => <li key={e}>{clean(e)}</li>)}</ul>}
+			<ul class="evidence-list">{list(v.evidence).map((e, i) => <li key={i}>{text(e)}</li>)}</ul>
 		</Card>
 	);
 }
 
 // ---- trim -------------------------------------------------------------------------------------------
 
-const FIGURES: [RegExp, string][] = [
-	[/^(predicted|predicted_bytes|gain_predicted|would_return_bytes|predicted_gain_bytes)$/, 'can be given back'], [/^(measured|measured_bytes|gain_measured|returned_bytes|measured_gain_bytes|gain_bytes)$/, 'given back'],
-	[/^(rss_before|before_rss|rss_before_bytes|before_bytes)$/, 'RSS before'], [/^(rss_after|after_rss|rss_after_bytes|after_bytes)$/, 'RSS after'],
-];
+const HOW: Record<string, string> = { madvise: 'free pages are given back one by one', release: 'by its own release call', impossible: 'cannot be done', nothing: 'nothing to give back' };
 
-/** The figures a trim's document has, wherever in it they are. */
-function trimFigures(d: Document): [string, number][] {
-	const out: [string, number][] = [];
-	const walk = (o: Document, depth: number) => {
-		if (!o || typeof o !== 'object' || depth > 3) return;
-		for (const [k, v] of Object.entries(o)) {
-			const known = FIGURES.find(([re]) => re.test(k));
-			if (known && typeof v === 'number' && !out.some(([t]) => t === known[1])) out.push([known[1], v]);
-			else if (typeof v === 'object') walk(v, depth + 1);
-		}
-	};
-	walk(d, 0);
-	return out;
+/** docs/TRIM-JSON.md */
+function TrimTable({ document: d }: { document: Document }) {
+	const dry = d?.dry_run === true, parts = list(d?.allocators), rows: [string, number | null][] = [
+		[dry ? 'can be given back' : 'was predicted', num(d?.predicted_bytes)], ['given back', num(d?.returned_bytes)], ['in memory before', num(d?.before?.rss_bytes)],
+		['in memory after', dry ? null : num(d?.after?.rss_bytes)], ['used again meanwhile', num(d?.used_meanwhile_bytes) || null], ['cannot be: locked or in huge pages', num(d?.unfit_bytes) || null],
+	];
+	return (
+		<>
+			<table class="classes"><tbody>{rows.filter(r => r[1] !== null).map(([title, v], i) => <tr key={title}><th scope="row">{title}</th><td class="num">{i === 0 || title === 'given back' ? <b>{bytes(v)}</b> : bytes(v)}</td></tr>)}</tbody></table>
+			{parts.length > 0 && (
+				<ul class="evidence-list">
+					{parts.map((p, i) => <li key={i}>{text(p.detail) || text(p.allocator)}: {num(p.predicted_bytes) === null ? 'cannot be foretold' : bytes(p.predicted_bytes)}{HOW[p.how] ? `, ${HOW[p.how]}` : ''}{p.problem ? `. ${text(p.problem)}` : ''}</li>)}
+				</ul>
+			)}
+			{d?.error && <p class="warn-line">{text(d.error)}</p>}
+			{(num(d?.stop?.longest_ns) || num(d?.stop?.clone_ns)) && <p class="dim small">The process stood still for at most {duration(Math.max(num(d.stop.longest_ns) ?? 0, num(d.stop.clone_ns) ?? 0) / 1e9)} at a time. {list(d?.notes).map(n => text(n)).join(' ')}</p>}
+		</>
+	);
 }
 
+/** Of the job that has just ended: fetched anew, since the event that tells of it may come later. */
 export function TrimFacts({ dry }: { dry?: boolean }) {
 	const t = findings.answer.value.data?.trim;
-	if (!t) return <p class="dim">Its figures are among the findings.</p>;
-	const figures = trimFigures(t.document), steps = list(t.document?.steps ?? t.document?.plan ?? t.document?.actions), notes = list(t.document?.notes);
+	if (!t || (dry !== undefined && t.dry_run !== dry)) return <Waiting what="Fetching its figures…" />;
 	return (
 		<>
 			{dry && <p>A dry run: nothing was changed. This is what a trim would do now.</p>}
-			<table class="classes"><tbody>{figures.map(([title, v]) => <tr key={title}><th scope="row">{title}</th><td class="num"><b>{bytes(v)}</b></td></tr>)}</tbody></table>
-			{steps.length > 0 && <ol class="steps">{steps.slice(0, 12).map((s, i) => <li key={i}>{typeof s === 'string' ? clean(s) : `${text(s.title ?? s.text ?? s.what ?? s.name ?? s.tier ?? s.action)}${num(s.bytes) !== null ? `: ${bytes(s.bytes)}` : ''}`}</li>)}</ol>}
-			{notes.map((n, i) => <p key={i} class="dim small">{clean(typeof n === 'string' ? n : text(n?.text))}</p>)}
+			<TrimTable document={t.document} />
 		</>
 	);
 }
@@ -201,7 +212,7 @@ export function FindingsView() {
 			{check ? <CheckCard id={check.id} when={check.time_ms} document={check.document} /> : <Never title="Leak check" kind="check" label="Leak check…">Never run. It says which blocks nothing points to any more, in a running process, and which line allocated them.</Never>}
 			{list(doctor?.document?.verdicts).map((v, i) => <VerdictCard key={i} v={v} when={doctor!.time_ms} />)}
 			{doctor ? <DoctorCard when={doctor.time_ms} document={doctor.document} /> : <Never title="Doctor" kind="doctor" label="Ask the doctor…">Never run. It splits all resident memory by cause: blocks, what the allocator keeps, stacks, files, and says what to do about each.</Never>}
-			{trim ? <Card title={trim.dry_run ? 'Trim, dry run' : 'Trim'} when={trim.time_ms} next={<button type="button" onClick={() => act('trim')}>{trim.dry_run ? 'Trim…' : 'Trim again…'}</button>}><TrimFacts /></Card>
+			{trim ? <Card title={trim.dry_run ? 'Trim, dry run' : 'Trim'} when={trim.time_ms} next={<button type="button" onClick={() => act('trim')}>{trim.dry_run ? 'Trim…' : 'Trim again…'}</button>}><TrimTable document={trim.document} /></Card>
 				: <Never title="Trim" kind="trim" label="Trim: dry run…">Never run. It gives free memory that the allocator keeps back to the system; a dry run says how much before.</Never>}
 		</div>
 	);
@@ -211,5 +222,5 @@ export function FindingsView() {
 export function alarming(f: Findings | null): number {
 	if (!f) return 0;
 	const check = list(f.check?.document?.checks).at(-1), lost = num(check?.classes?.definite?.bytes) ?? 0;
-	return (f.growth?.verdict === 'growing' ? 1 : 0) + (lost > 0 ? 1 : 0) + list(f.doctor?.document?.verdicts).length;
+	return (f.growth?.verdict === 'growing' ? 1 : 0) + (lost > 0 ? 1 : 0) + list(f.doctor?.document?.verdicts).filter(v => v.problem !== false).length;
 }

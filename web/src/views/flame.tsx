@@ -59,11 +59,16 @@ export function FlameGraph({ tree, about, flame, label, stale, linked = true, on
 		return () => observer.disconnect();
 	}, []);
 	useLayoutEffect(() => {
-		if (flame) scroll.current!.scrollTop = height;
-		else scroll.current!.scrollTop = 0;
-		setSelected(-1);
+		scroll.current!.scrollTop = flame ? height : 0;
+	}, [flame, size.h > 0]);
+	// a newer snapshot is another tree: what was selected is where its path leads
+	const last = useRef(tree);
+	if (last.current !== tree) {
+		const path = selected > 0 && selected < last.current.n ? last.current.hash(selected) : '';
+		last.current = tree;
+		setSelected(path ? tree.byHash(path) || -1 : -1);
 		setHover(-1);
-	}, [tree, flame, size.h > 0]);
+	}
 	// drawn here and not in a frame of its own: what is shown and what is said belong together
 	useLayoutEffect(() => {
 		if (!size.w) return;

@@ -4,7 +4,7 @@ import { bytes, clean, count, duration, growth, percent } from '../model/format'
 import { go, route } from '../state/route';
 import { detail, findings, latestPoint, serverNow, treeView } from '../state/store';
 import type { Display } from '../state/url';
-import { Badge, TroubleNotice, VerdictBadge, Waiting } from '../ui/bits';
+import { Badge, Change, TroubleNotice, VerdictBadge, Waiting } from '../ui/bits';
 import { ActionButtons, ActionDialog, JobStrip } from './actions';
 import { CallersView } from './callers';
 import { Controls } from './controls';
@@ -48,7 +48,7 @@ function Head() {
 			<dl class="figures">
 				<div><dt>In use</dt><dd>{bytes(inuse)}</dd></div>
 				<div><dt>RSS</dt><dd>{bytes(rss)}</dd></div>
-				<div title={p.growth !== null ? 'of memory in use, over the last minutes' : 'of RSS, over the last minutes'}><dt>Growth</dt><dd class={(rateNow ?? 0) > 0 ? 'more' : ''}>{growth(rateNow)}</dd></div>
+				<div title={p.growth !== null ? 'of memory in use, over the last minutes' : 'of RSS, over the last minutes'}><dt>Growth</dt><dd><Change>{growth(rateNow)}</Change></dd></div>
 				{until !== null && until < 7 * 86400 && <div title="at the present rate, until the cgroup's limit is reached"><dt>Limit in</dt><dd class={until < 86400 ? 'more' : ''}>{duration(until)}</dd></div>}
 				{limit && used !== null && <div><dt>Of limit</dt><dd class={used / limit > 0.9 ? 'more' : ''}>{percent(used / limit)}</dd></div>}
 				<div class="less-important"><dt>Blocks</dt><dd>{count(p.inuse_blocks)}</dd></div>

@@ -8,7 +8,7 @@ import { bytes, clock, count, duration, growth, percent, plural, signed } from '
 import { Frames } from '../model/frames';
 import { go, route } from '../state/route';
 import { hasShots, parameters, snapshots, version } from '../state/store';
-import { LeakBadge, Notice, Share, Spark, TroubleNotice, VerdictBadge, Waiting } from '../ui/bits';
+import { Change, LeakBadge, Notice, Share, Spark, TroubleNotice, VerdictBadge, Waiting } from '../ui/bits';
 import { Pages } from '../ui/pages';
 import { Table, type Column } from '../ui/table';
 
@@ -115,10 +115,10 @@ export function SitesView() {
 				<span class="mono dim at">{r.look >= 0 ? r.frames.at(r.look) : ''}</span>
 			</span>
 		) },
-		...(diff ? [{ key: 'change', title: 'Change', width: '104px', right: true, sort: 'change', cell: (r: Site) => { const d = r.inuse_bytes - (r.base_bytes ?? 0); return <span class={d > 0 ? 'more' : d < 0 ? 'less' : 'dim'}>{signed(d)}</span>; } }] : []),
+		...(diff ? [{ key: 'change', title: 'Change', width: '104px', right: true, sort: 'change', cell: (r: Site) => <Change>{signed(r.inuse_bytes - (r.base_bytes ?? 0))}</Change> }] : []),
 		{ key: 'inuse', title: course ? 'In use' : 'Kept', width: '88px', right: true, sort: 'inuse', cell: r => bytes(r.inuse_bytes) },
 		{ key: 'share', title: '%', width: '98px', right: true, from: 860, cell: r => r.share === null ? '' : <><Share share={r.share} /><span class="num">{percent(r.share)}</span></> },
-		...(course ? [{ key: 'growth', title: 'Growth', hint: 'over the snapshots', width: '112px', right: true, sort: 'growth', cell: (r: Site) => <span class={(r.growth ?? 0) > 0 ? 'more' : (r.growth ?? 0) < 0 ? 'less' : 'dim'}>{growth(r.growth)}</span> },
+		...(course ? [{ key: 'growth', title: 'Growth', hint: 'over the snapshots', width: '112px', right: true, sort: 'growth', cell: (r: Site) => <Change>{growth(r.growth)}</Change> },
 		{ key: 'course', title: 'Course', hint: 'in use over the snapshots', width: '108px', from: 620, cell: (r: Site) => r.history ? <Spark values={r.history} label={`course: ${r.verdict}`} /> : '' },
 		{ key: 'verdict', title: 'Verdict', width: '108px', from: 520, cell: (r: Site) => <VerdictBadge verdict={r.verdict} evidence={r.evidence} /> }] : []),
 		...(course ? [{ key: 'leak', title: 'Leak check', width: '92px', from: 980, cell: (r: Site) => r.leak ? <LeakBadge leak={r.leak} /> : '' }] : []),

@@ -343,7 +343,7 @@ export function TimelineView() {
 			<div class="timeline-head">
 				<span class="dim ellipsis">{clock(from)} – {clock(to)}, {duration(to - from)}{a !== null && b !== null && a !== undefined ? <>: in use <b class={b > a ? 'more' : 'less'}>{signed(b - a)}</b></> : ''}</span>
 				<span class="hint dim">drag: window · wheel: zoom · shift-drag: move</span>
-				<span class="segments" role="group" aria-label="How much of it">
+				<span class="segments" role="group" aria-label="How much of it" hidden={whole < 900 && !s.t1}>
 					{RANGES.filter(([, seconds]) => seconds < whole).map(([title, seconds]) => <button key={title} type="button" onClick={() => setRange(last / 1000 - seconds, last / 1000)}>{title}</button>)}
 					<button type="button" class={s.t1 ? '' : 'on'} onClick={() => go({ t0: 0, t1: 0 })}>all</button>
 				</span>

@@ -8,7 +8,7 @@ import { base, clean, count, duration, percent, plural, signed } from '../model/
 import { go, route } from '../state/route';
 import { parameters, version } from '../state/store';
 import { GROUPS, type Group } from '../state/url';
-import { Share, TroubleNotice, Waiting } from '../ui/bits';
+import { Change, Share, TroubleNotice, Waiting } from '../ui/bits';
 import { Pages } from '../ui/pages';
 import { Table, type Column } from '../ui/table';
 import { amountOf } from './flame';
@@ -36,7 +36,7 @@ export function TopView() {
 	const sort = /[?&]sort=(\w+)/.exec(state.key)?.[1];
 	const columns = useMemo<Column<TopRow>[]>(() => {
 		const whole = about?.total || 1, change = (now: number, then: number | null) => now - (then ?? 0);
-		const delta = (v: number) => <span class={v > 0 ? 'more' : v < 0 ? 'less' : 'dim'}>{signed(v, amount)}</span>;
+		const delta = (v: number) => <Change>{signed(v, amount)}</Change>;
 		return [
 			...(diff ? [
 				{ key: 'dself', title: nested ? 'Change here' : 'Change', width: '112px', right: true, sort: 'growth', cell: (r: TopRow) => <>{delta(change(r.self, r.self_base))}{r.noise && <span class="dim" title="may be chance"> ?</span>}</> },

@@ -40,8 +40,9 @@ function visible(tree: CallTree, open: ReadonlySet<number>): Int32Array {
 }
 
 export function TreeTable({ tree, about, up, stale }: { tree: CallTree; about: About; up: boolean; stale: boolean }) {
-	const [opened, setOpened] = useState<{ tree: CallTree; open: ReadonlySet<number> }>({ tree, open: hotPath(tree) });
-	const open = opened.tree === tree ? opened.open : hotPath(tree), q = route.value.q;
+	// kept by path, since a new snapshot is another tree; null: nobody has opened anything yet
+	const [paths, setPaths] = useState<ReadonlySet<string> | null>(null), q = route.value.q;
+	const open = useMemo(() => (paths ? new Set([0, ...[...paths].map(p => tree.byHash(p))]) : hotPath(tree)), [tree, paths]);
 	const rows = useMemo(() => visible(tree, open), [tree, open]);
 	const fits = useMemo(() => (q ? tree.frames.matching(q) : null), [tree, q]);
 	const amount = amountOf(about), whole = tree.value[0] || 1, movedWhole = tree.moved[0] || 1;
@@ -51,7 +52,7 @@ export function TreeTable({ tree, about, up, stale }: { tree: CallTree; about: A
 			// an only child is opened with its parent
 			for (next.add(i); tree.end[i] > i + 1 && tree.end[i + 1] === tree.end[i]; ) next.add(++i);
 		}
-		setOpened({ tree, open: next });
+		setPaths(new Set([...next].map(k => tree.hash(k))));
 	};
 	const leaf = (i: number) => tree.end[i] === i + 1;
 	const columns: Column<number>[] = [

@@ -254,7 +254,9 @@ await step('lost blocks as icicle', page, async () => {
 	await $('.picture canvas').waitFor();
 	await page.selectOption('#value', 'in_use');
 });
-await step('a trim begins with its dry run', page, async () => {
+const canTrim = await $('.actions button:has-text("Trim")').isEnabled();
+if (!canTrim) console.log(`ok ${++number} - a trim begins with its dry run # SKIP this server has no trim`);
+else await step('a trim begins with its dry run', page, async () => {
 	await page.click('.actions >> text=Trim');
 	await $('dialog').waitFor();
 	equal((await $('dialog .dialog-foot .primary').textContent()).trim(), 'Dry run', 'the button');

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libFuzzer target: the readers of other tools' files.  The first byte of the input says which reader: a number
- * of the table, or what the content looks like when it is beyond the table's end (the seeds, which are plain
- * files, begin with letters and so go that way).  What is accepted must be sound, and every writer must cope
- * with it; what is written in the same format must be readable again.
+ * libFuzzer target: the readers of other tools' files.  A first byte of 0x80 and more says which reader: a number of
+ * the table; else it is what the content looks like.  (No format begins with such a byte, so the seeds, which
+ * are plain files, go that way, pprof's with its newline too.)  What is accepted must be sound, and every writer
+ * must cope with it; what is written in the same format must be readable again.
  */
 #include "format/format.h"
 #include "profile/profile.h"
@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define BY_NUMBER 0x80u
 #define SMALL 4096 /* writing everything makes large inputs slow, and finds nothing more */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,8 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	while (formats[rows])
 		rows++;
-	if (data[0] < rows && formats[data[0]]->read) {
-		format = formats[data[0]];
+	if (data[0] >= BY_NUMBER && data[0] - BY_NUMBER < rows &&
+	    formats[data[0] - BY_NUMBER]->read) {
+		format = formats[data[0] - BY_NUMBER];
 		data++;
 		size--;
 	}

@@ -42,6 +42,8 @@ struct ledger_entry {
 	uint64_t nsites;
 	uint64_t duration_ns; /* since its start, for one that is alive */
 	char allocator[128];  /* path of the module whose malloc is used */
+	uint64_t start_ticks; /* with pid, exec_seq and this boot: which program it is */
+	bool attached;        /* tracking began while it ran */
 };
 
 /* One ledger's entry without the rest; release what it holds with ledger_entry_release(). */

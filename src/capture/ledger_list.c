@@ -97,6 +97,8 @@ static struct seep_error *fill_entry(struct ledger_file *f, struct ledger_entry 
 	e.ledger_bytes = (uint64_t)f->st.st_blocks * 512;
 	e.start_real_ns = h->start_real_ns;
 	e.uid = h->uid;
+	e.start_ticks = h->start_ticks;
+	e.attached = h->flags & LEDGER_F_ATTACHED;
 	e.nsites = h->nsites;
 	copy_text(e.command, sizeof(e.command), h->command);
 	copy_text(e.allocator, sizeof(e.allocator), h->allocator);

@@ -18,7 +18,9 @@ int cmd_ps(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_snap(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_view(int argc, char **argv);
 int cmd_trim(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
 

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Trees out of a view, in any direction.  All of them are grown alike: a path of locations from the top is walked, nodes that are
+ * missing are made, and the last one gets the value.  Lines of one function below one parent are one node, called by its heaviest line:
+ * what a person calls a frame, and what keeps a tree of a hundred thousand stacks small.
+ *
+ * Parents are made before their children, so sums and cuts are single passes; the order in which it is sent (a walk, largest first) is
+ * made once at the end.
+ */
+#include "server/stacks.h"
+
+#include "server/jsonw.h"
+#include "server/look.h"
+
+#include "analysis/view.h"
+#include "base/array.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "profile/profile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NODES_MOST (8u << 20)
+
+void grow_init(struct tree_builder *t, const struct look *l, bool lines, uint32_t location)
+{
+	*t = (struct tree_builder){ .v = l->v, .lines = lines };
+	if (array_grow((void **)&t->nodes, 0, &t->cap, sizeof(*t->nodes)) < 0) {
+		t->failed = true;
+		return;
+	}
+	t->nodes[0] = (struct grown_node){ .location = location };
+	t->n = 1;
+}
+
+void grow_release(struct tree_builder *t)
+{
+	free(t->nodes);
+	idmap_release(&t->map);
+	memset(t, 0, sizeof(*t));
+}
+
+static bool same(const struct tree_builder *t, uint32_t a, uint32_t b)
+{
+	const struct view_location *x, *y;
+
+	if (a == b || t->lines || a == FRAMES_NO_LOCATION || b == FRAMES_NO_LOCATION)
+		return a == b;
+	x = &t->v->locations[a];
+	y = &t->v->locations[b];
+	return x->function && y->function && x->func == y->func;
+}
+
+static uint64_t key_of(const struct tree_builder *t, uint32_t location)
+{
+	const struct view_location *l;
+
+	if (t->lines || location == FRAMES_NO_LOCATION)
+		return ~(uint64_t)location;
+	l = &t->v->locations[location];
+	return l->function ? l->func : ~(uint64_t)location;
+}
+
+uint32_t grow_child(struct tree_builder *t, uint32_t parent, uint32_t location,
+                    const struct leaf_value *weight)
+{
+	uint64_t hash = hash_mix(parent, key_of(t, location));
+	uint64_t w = weight->value > weight->base ? weight->value : weight->base;
+	size_t pos;
+	uint32_t id;
+
+	if (t->failed)
+		return 0;
+	for (pos = idmap_first(&t->map, hash); idmap_get(&t->map, &pos, hash, &id);) {
+		struct grown_node *n = &t->nodes[id];
+
+		if (n->parent != parent || !same(t, n->location, location))
+			continue;
+		if (w > n->heaviest) {
+			n->heaviest = w;
+			n->location = location;
+		}
+		return id;
+	}
+	if (t->n >= NODES_MOST ||
+	    array_grow((void **)&t->nodes, t->n, &t->cap, sizeof(*t->nodes)) < 0 ||
+	    idmap_add(&t->map, hash, (uint32_t)t->n) < 0) {
+		t->failed = true;
+		return 0;
+	}
+	t->nodes[t->n] =
+		(struct grown_node){ .parent = parent, .location = location, .heaviest = w };
+	return (uint32_t)t->n++;
+}
+
+void grow_add(struct tree_builder *t, uint32_t node, const struct leaf_value *v)
+{
+	if (t->failed)
+		return;
+	t->nodes[node].value = prof_add(t->nodes[node].value, v->value);
+	t->nodes[node].base = prof_add(t->nodes[node].base, v->base);
+}
+
+/* What is at each node of the view and below it: by that, a function's heaviest line names it. */
+static struct leaf_value *totals(const struct view *v, const struct leaf_value *values)
+{
+	struct leaf_value *sum = calloc(v->nnodes + 1, sizeof(*sum));
+
+	for (size_t i = v->nnodes; sum && i-- > 0;) {
+		sum[i].value = prof_add(sum[i].value, values[i].value);
+		sum[i].base = prof_add(sum[i].base, values[i].base);
+		if (i) {
+			struct leaf_value *up = &sum[v->nodes[i].parent];
+
+			up->value = prof_add(up->value, sum[i].value);
+			up->base = prof_add(up->base, sum[i].base);
+		}
+	}
+	return sum;
+}
+
+static void grow_down(struct tree_builder *t, const struct leaf_value *values)
+{
+	const struct view *v = t->v;
+	_cleanup_free_ struct leaf_value *sum = totals(v, values);
+	_cleanup_free_ uint32_t *node_of = calloc(v->nnodes + 1, sizeof(*node_of));
+
+	if (!sum || !node_of) {
+		t->failed = true;
+		return;
+	}
+	for (size_t i = 1; i < v->nnodes; i++) {
+		if (!sum[i].value && !sum[i].base)
+			continue;
+		node_of[i] =
+			grow_child(t, node_of[v->nodes[i].parent], v->nodes[i].location, &sum[i]);
+		grow_add(t, node_of[i], &values[i]);
+	}
+}
+
+static void grow_up(struct tree_builder *t, const struct leaf_value *values)
+{
+	const struct view *v = t->v;
+
+	for (size_t i = 1; i < v->nnodes; i++) {
+		uint32_t at = 0;
+
+		if (!values[i].value && !values[i].base)
+			continue;
+		for (uint32_t n = (uint32_t)i; n; n = v->nodes[n].parent)
+			at = grow_child(t, at, v->nodes[n].location, &values[i]);
+		grow_add(t, at, &values[i]);
+	}
+}
+
+void grow_all(struct tree_builder *t, const struct leaf_value *values, bool leaf_first)
+{
+	if (leaf_first)
+		grow_up(t, values);
+	else
+		grow_down(t, values);
+	/* What has no stack. */
+	if (values[0].value || values[0].base)
+		grow_add(t, grow_child(t, 0, FRAMES_NO_LOCATION, &values[0]), &values[0]);
+}
+
+/* ---- finishing --------------------------------------------------------------------------------------- */
+
+static uint64_t width(const struct grown_node *n)
+{
+	return n->value > n->base ? n->value : n->base;
+}
+
+static int widest_first(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x > y ? -1 : x < y;
+}
+
+/* A node is never wider than its parent, so what is kept is connected; what goes is its parent's own. */
+static void cut(struct tree_builder *t, size_t most)
+{
+	_cleanup_free_ uint64_t *widths = NULL;
+	_cleanup_free_ uint32_t *to = NULL;
+	uint64_t least;
+	size_t n = 1, equal = 0;
+
+	if (t->n <= most)
+		return;
+	widths = calloc(t->n, sizeof(*widths));
+	to = calloc(t->n, sizeof(*to));
+	if (!widths || !to) {
+		t->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		widths[i] = width(&t->nodes[i]);
+	qsort(widths, t->n, sizeof(*widths), widest_first);
+	least = widths[most - 1];
+	for (size_t i = most; i-- > 0 && widths[i] == least;)
+		equal++;
+	for (size_t i = 1; i < t->n; i++) {
+		struct grown_node node = t->nodes[i];
+		bool parent_kept = !node.parent || to[node.parent];
+
+		if (!parent_kept || width(&node) < least || (width(&node) == least && !equal)) {
+			/* Counted once, at the topmost node that goes. */
+			if (parent_kept)
+				t->cut_value = prof_add(t->cut_value, width(&node));
+			t->cut_nodes++;
+			continue;
+		}
+		equal -= width(&node) == least;
+		node.parent = to[node.parent];
+		to[i] = (uint32_t)n;
+		t->nodes[n++] = node;
+	}
+	t->n = n;
+}
+
+struct child {
+	uint32_t parent, node;
+	uint64_t width;
+};
+
+static int by_parent_widest_first(const void *a, const void *b)
+{
+	const struct child *x = a, *y = b;
+
+	if (x->parent != y->parent)
+		return x->parent < y->parent ? -1 : 1;
+	if (x->width != y->width)
+		return x->width > y->width ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+/* Into the order of a walk. */
+static void order(struct tree_builder *t)
+{
+	_cleanup_free_ struct child *children = calloc(t->n + 1, sizeof(*children));
+	_cleanup_free_ size_t *next = calloc(t->n + 1, sizeof(*next));
+	_cleanup_free_ uint32_t *path = calloc(t->n + 1, sizeof(*path));
+	_cleanup_free_ uint32_t *placed = calloc(t->n + 1, sizeof(*placed));
+	struct grown_node *sorted = calloc(t->n + 1, sizeof(*sorted));
+	size_t nchildren = t->n - 1, out = 1, depth = 0;
+
+	if (!children || !next || !path || !placed || !sorted) {
+		free(sorted);
+		t->failed = true;
+		return;
+	}
+	for (size_t i = 1; i < t->n; i++)
+		children[i - 1] =
+			(struct child){ t->nodes[i].parent, (uint32_t)i, width(&t->nodes[i]) };
+	qsort(children, nchildren, sizeof(*children), by_parent_widest_first);
+	for (size_t i = nchildren; i-- > 0;)
+		next[children[i].parent] = i;
+	for (size_t i = 0; i < t->n; i++) /* a node without children must not find another's */
+		if (next[i] < nchildren && children[next[i]].parent != i)
+			next[i] = nchildren;
+	sorted[0] = t->nodes[0];
+	for (path[0] = 0;;) {
+		uint32_t at = path[depth];
+		size_t c = next[at];
+
+		if (c < nchildren && children[c].parent == at) {
+			uint32_t node = children[c].node;
+
+			next[at]++;
+			sorted[out] = t->nodes[node];
+			sorted[out].parent = placed[at];
+			placed[node] = (uint32_t)out++;
+			path[++depth] = node;
+		} else if (depth) {
+			depth--;
+		} else {
+			break;
+		}
+	}
+	free(t->nodes);
+	t->nodes = sorted;
+	t->cap = t->n + 1;
+}
+
+void grow_finish(struct tree_builder *t, size_t most)
+{
+	if (t->failed)
+		return;
+	for (size_t i = t->n; i-- > 1;) {
+		struct leaf_value v = { t->nodes[i].value, t->nodes[i].base };
+
+		grow_add(t, t->nodes[i].parent, &v);
+	}
+	cut(t, most);
+	order(t);
+}
+
+void grow_put(const struct tree_builder *t, struct frames *f, bool diff, struct jsonw *j,
+              const char *key)
+{
+	_cleanup_free_ uint32_t *narrow = calloc(t->n + 1, sizeof(*narrow));
+	_cleanup_free_ uint64_t *wide = calloc(t->n + 1, sizeof(*wide));
+
+	if (t->failed || !narrow || !wide) {
+		j->out->failed = true;
+		return;
+	}
+	jw_object(j, key);
+	for (size_t i = 0; i < t->n; i++)
+		narrow[i] = t->nodes[i].parent;
+	jw_column_u32(j, "parent", narrow, t->n);
+	for (size_t i = 0; i < t->n; i++)
+		narrow[i] = stacks_frame(f, t->nodes[i].location);
+	jw_column_u32(j, "frame", narrow, t->n);
+	for (size_t i = 0; i < t->n; i++)
+		wide[i] = t->nodes[i].value;
+	jw_column_u64(j, "value", wide, t->n);
+	if (diff) {
+		for (size_t i = 0; i < t->n; i++)
+			wide[i] = t->nodes[i].base;
+		jw_column_u64(j, "base", wide, t->n);
+	} else {
+		jw_null(j, "base");
+	}
+	jw_object_end(j);
+}

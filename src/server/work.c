@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A queue of questions and a table of those that are being answered.  Both, and the cache, are short lists under one lock that is held
+ * for moments; a list of at most a few hundred is searched faster than a table is kept.
+ */
+#include "server/work.h"
+
+#include "server/private.h"
+
+#include "base/cleanup.h"
+#include "base/idmap.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_MOST 16384
+
+struct work_answer {
+	struct reply reply;
+	atomic_uint refs;
+	pthread_mutex_t lock;
+	void *shared;
+	void (*drop)(void *);
+};
+
+struct waiter {
+	struct waiter *next;
+	void (*done)(void *arg, struct work_answer *answer);
+	void *arg;
+};
+
+struct question {
+	struct question *next;
+	const struct route *route;
+	struct request request;
+	char *key; /* NULL: is answered alone */
+	uint64_t hash;
+	struct waiter *waiters;
+	bool running;
+};
+
+struct kept {
+	struct kept *next;
+	char *key;
+	uint64_t hash;
+	struct work_answer *answer;
+	size_t bytes;
+};
+
+struct work {
+	struct server *server;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct question *first; /* in the order of arrival; running ones stay until they are answered */
+	size_t waiting, most_waiting;
+	struct kept *kept; /* newest first */
+	size_t kept_bytes, cache_bytes;
+	bool stop;
+	pthread_t threads[8];
+	unsigned int nthreads;
+};
+
+/* ---- answers -------------------------------------------------------------------------------------- */
+
+const struct reply *work_answer_reply(const struct work_answer *a)
+{
+	return &a->reply;
+}
+
+void *work_answer_shared(struct work_answer *a, void *(*make)(const struct reply *reply),
+                         void (*drop)(void *))
+{
+	void *shared;
+
+	pthread_mutex_lock(&a->lock);
+	if (!a->shared) {
+		a->shared = make(&a->reply);
+		a->drop = drop;
+	}
+	shared = a->shared;
+	pthread_mutex_unlock(&a->lock);
+	return shared;
+}
+
+void work_answer_release(struct work_answer *a)
+{
+	if (!a || atomic_fetch_sub(&a->refs, 1) != 1)
+		return;
+	if (a->shared)
+		a->drop(a->shared);
+	reply_release(&a->reply);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
+
+static struct work_answer *hold(struct work_answer *a)
+{
+	atomic_fetch_add(&a->refs, 1);
+	return a;
+}
+
+/* ---- the cache -------------------------------------------------------------------------------------- */
+
+static void kept_free(struct kept *k)
+{
+	work_answer_release(k->answer);
+	free(k->key);
+	free(k);
+}
+
+/* Under the lock.  What was found moves to the front. */
+static struct work_answer *cache_find(struct work *w, const char *key, uint64_t hash)
+{
+	for (struct kept **at = &w->kept; *at; at = &(*at)->next) {
+		struct kept *k = *at;
+
+		if (k->hash != hash || strcmp(k->key, key) != 0)
+			continue;
+		*at = k->next;
+		k->next = w->kept;
+		w->kept = k;
+		return hold(k->answer);
+	}
+	return NULL;
+}
+
+static void cache_add(struct work *w, const struct question *q, struct work_answer *a)
+{
+	size_t bytes = a->reply.body.len + strlen(q->key) + sizeof(struct kept), sum = 0;
+	struct kept *k, **at;
+
+	if (bytes > w->cache_bytes / 2)
+		return;
+	k = calloc(1, sizeof(*k));
+	if (!k || !(k->key = strdup(q->key))) {
+		free(k);
+		return;
+	}
+	k->hash = q->hash;
+	k->answer = hold(a);
+	k->bytes = bytes;
+	k->next = w->kept;
+	w->kept = k;
+	for (at = &w->kept; *at && sum + (*at)->bytes <= w->cache_bytes; at = &(*at)->next)
+		sum += (*at)->bytes;
+	while (*at) {
+		struct kept *old = *at;
+
+		*at = old->next;
+		kept_free(old);
+	}
+}
+
+/* ---- answering ----------------------------------------------------------------------------------------- */
+
+static void question_free(struct question *q)
+{
+	request_release(&q->request);
+	free(q->key);
+	free(q);
+}
+
+static struct work_answer *answer_new(void)
+{
+	struct work_answer *a = calloc(1, sizeof(*a));
+
+	if (a) {
+		reply_init(&a->reply);
+		atomic_init(&a->refs, 1);
+		pthread_mutex_init(&a->lock, NULL);
+	}
+	return a;
+}
+
+static void tell(struct waiter *waiters, struct work_answer *answer)
+{
+	while (waiters) {
+		struct waiter *w = waiters;
+
+		waiters = w->next;
+		w->done(w->arg, answer ? hold(answer) : NULL);
+		free(w);
+	}
+}
+
+/* Takes the question out of the list and gives its waiters; under the lock. */
+static struct waiter *finish(struct work *w, struct question *q)
+{
+	struct question **at = &w->first;
+
+	while (*at != q)
+		at = &(*at)->next;
+	*at = q->next;
+	w->waiting--;
+	return q->waiters;
+}
+
+static void *worker(void *arg)
+{
+	struct work *w = arg;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->stop) {
+		struct question *q = w->first;
+		struct work_answer *a;
+		struct waiter *waiters;
+
+		while (q && q->running)
+			q = q->next;
+		if (!q) {
+			pthread_cond_wait(&w->wake, &w->lock);
+			continue;
+		}
+		q->running = true;
+		pthread_mutex_unlock(&w->lock);
+		a = answer_new();
+		if (a) {
+			q->route->run(w->server, &q->request, &a->reply);
+			if (a->reply.body.failed)
+				reply_error(&a->reply, 500, "failed", NULL, "out of memory");
+		}
+		pthread_mutex_lock(&w->lock);
+		waiters = finish(w, q);
+		if (a && q->key && a->reply.share && a->reply.status == 200)
+			cache_add(w, q, a);
+		pthread_mutex_unlock(&w->lock);
+		tell(waiters, a);
+		work_answer_release(a);
+		question_free(q);
+		pthread_mutex_lock(&w->lock);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+static char *make_key(const struct request *q)
+{
+	struct buf key = { 0 };
+
+	request_canonical(q, &key);
+	if (key.failed || key.len > KEY_MOST) {
+		buf_release(&key);
+		return NULL;
+	}
+	return buf_steal(&key);
+}
+
+bool work_submit(struct work *w, const struct route *route, struct request *q,
+                 void (*done)(void *arg, struct work_answer *answer), void *arg)
+{
+	_cleanup_free_ char *key = route->flags & ROUTE_MERGE ? make_key(q) : NULL;
+	uint64_t hash = key ? hash_str(key) : 0;
+	struct waiter *waiter = calloc(1, sizeof(*waiter));
+	struct question *question = calloc(1, sizeof(*question));
+	struct question *same = NULL, **last;
+	struct work_answer *found = NULL;
+	bool full = false;
+
+	if (!waiter || !question) {
+		free(waiter);
+		free(question);
+		return false;
+	}
+	*waiter = (struct waiter){ .done = done, .arg = arg };
+	pthread_mutex_lock(&w->lock);
+	if (key)
+		found = cache_find(w, key, hash);
+	for (last = &w->first; !found && *last; last = &(*last)->next)
+		if (key && (*last)->key && (*last)->hash == hash && !strcmp((*last)->key, key))
+			same = *last;
+	full = !found && !same && (w->waiting >= w->most_waiting || w->stop);
+	if (!found && same) {
+		waiter->next = same->waiters;
+		same->waiters = waiter;
+	} else if (!found && !full) {
+		question->route = route;
+		question->request = *q;
+		question->key = TAKE(key);
+		question->hash = hash;
+		question->waiters = waiter;
+		*last = question;
+		w->waiting++;
+		pthread_cond_signal(&w->wake);
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (full) {
+		free(waiter);
+		free(question);
+		return false;
+	}
+	if (found || same) {
+		request_release(q);
+		free(question);
+	}
+	request_init(q); /* it is the question's now */
+	if (found) {
+		tell(waiter, found);
+		work_answer_release(found);
+	}
+	return true;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------------------------- */
+
+struct work *work_new(struct server *s, unsigned int threads, size_t most_waiting,
+                      size_t cache_bytes)
+{
+	struct work *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->server = s;
+	w->most_waiting = most_waiting;
+	w->cache_bytes = cache_bytes;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->wake, NULL);
+	if (threads > ARRAY_SIZE(w->threads))
+		threads = ARRAY_SIZE(w->threads);
+	for (; w->nthreads < threads; w->nthreads++)
+		if (pthread_create(&w->threads[w->nthreads], NULL, worker, w) != 0)
+			break;
+	if (!w->nthreads) {
+		work_free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void work_free(struct work *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_broadcast(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	for (unsigned int i = 0; i < w->nthreads; i++)
+		pthread_join(w->threads[i], NULL);
+	while (w->first) {
+		struct question *q = w->first;
+
+		w->first = q->next;
+		tell(q->waiters, NULL);
+		question_free(q);
+	}
+	while (w->kept) {
+		struct kept *k = w->kept;
+
+		w->kept = k->next;
+		kept_free(k);
+	}
+	pthread_mutex_destroy(&w->lock);
+	pthread_cond_destroy(&w->wake);
+	free(w);
+}

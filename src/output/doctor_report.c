@@ -197,11 +197,11 @@ static void verdict_title(struct printer *p, size_t i)
 {
 	const struct doctor_verdict *v = &p->d->verdicts[i];
 	_cleanup_buf_ struct buf b = { 0 };
+	size_t n;
 
 	if (!emit_is_text(p->e))
 		return;
-	buf_printf(&b, "%zu. %s", i + 1, v->title);
-	buf_puts(&b, "  (");
+	buf_putc(&b, '(');
 	if (v->has_growth && v->growth > 0 && p->d->growth > 0) {
 		unit_ratio(&b, v->growth_share);
 		buf_puts(&b, " of the growth, ");
@@ -211,7 +211,14 @@ static void verdict_title(struct printer *p, size_t i)
 	if (v->problem)
 		buf_printf(&b, ", confidence %s", doctor_confidences[v->confidence]);
 	buf_puts(&b, ")");
-	emit_text(p->e, v->problem ? EMIT_MARK : EMIT_PLAIN, 2, "%s", b.data ? b.data : "");
+	n = text_columns(v->title) + text_columns(b.data ? b.data : "") + 8;
+	if (n <= emit_width(p->e)) {
+		emit_text(p->e, v->problem ? EMIT_MARK : EMIT_PLAIN, 2, "%zu. %s  %s", i + 1,
+		          v->title, b.data ? b.data : "");
+		return;
+	}
+	emit_text(p->e, v->problem ? EMIT_MARK : EMIT_PLAIN, 2, "%zu. %s", i + 1, v->title);
+	emit_text(p->e, EMIT_PLAIN, 5, "%s", b.data ? b.data : "");
 }
 
 static void verdict_json(struct emit *e, const struct doctor_verdict *v)
@@ -258,11 +265,19 @@ static void verdict_text(struct printer *p, const struct doctor_verdict *v)
 	for (size_t k = 0; k < v->nremedies; k++) {
 		const struct doctor_remedy *r = &v->remedies[k];
 
-		if (r->command)
+		if (!r->command) {
+			emit_text(p->e, EMIT_PLAIN, 5, "▶ %s", r->text);
+		} else if (9 +
+		                   (text_columns(r->command) > widest ? text_columns(r->command)
+		                                                      : widest) +
+		                   text_columns(r->text) <=
+		           emit_width(p->e)) {
 			emit_text(p->e, EMIT_PLAIN, 5, "▶ %-*s  %s", (int)widest, r->command,
 			          r->text);
-		else
-			emit_text(p->e, EMIT_PLAIN, 5, "▶ %s", r->text);
+		} else {
+			emit_text(p->e, EMIT_PLAIN, 5, "▶ %s", r->command);
+			emit_text(p->e, EMIT_PLAIN, 9, "%s", r->text);
+		}
 	}
 }
 
@@ -497,19 +512,19 @@ static const struct doctor_arena *arena_before(const struct printer *p, uint64_t
 static void arenas(struct printer *p)
 {
 	struct emit_column columns[] = {
-		{ "address", "arena", 0, 0 },      { "main", NULL, 0, 0 },
-		{ "threads", "threads", 0, 0 },    { "heaps", NULL, 0, 0 },
-		{ "bytes", NULL, 0, 0 },           { "resident", "resident", 0, 0 },
-		{ NULL, "growth", EMIT_RIGHT, 0 }, { "in_use", "in use", 0, 0 },
-		{ "free_bins", "holes", 0, 0 },    { "free_top", "top", 0, 0 },
-		{ "pinned", "pinned", 0, 0 },      { "cached", "cached", 0, 0 },
-		{ "allocator", NULL, 0, 0 },
+		{ NULL, "arena", EMIT_RIGHT, 0 }, { "address", NULL, 0, 0 },
+		{ "main", NULL, 0, 0 },           { "threads", "threads", 0, 0 },
+		{ "heaps", NULL, 0, 0 },          { "bytes", NULL, 0, 0 },
+		{ "resident", "resident", 0, 0 }, { NULL, "growth", EMIT_RIGHT, 0 },
+		{ "in_use", "in use", 0, 0 },     { "free_bins", "holes", 0, 0 },
+		{ "free_top", "top", 0, 0 },      { "pinned", "pinned", 0, 0 },
+		{ "cached", "cached", 0, 0 },     { "allocator", NULL, 0, 0 },
 	};
 	const struct doctor *d = p->d;
 	bool text = emit_is_text(p->e);
 
 	if (!p->before)
-		columns[6].title = NULL;
+		columns[7].title = NULL;
 	if (text && !doctor_fact(d, FACT_HEAP_RESIDENT))
 		return; /* another allocator's program: libc's arena is empty */
 	if (d->narenas)
@@ -518,11 +533,14 @@ static void arenas(struct printer *p)
 	for (size_t i = 0; i < d->narenas && (!text || p->o->all || i < SHORT); i++) {
 		const struct doctor_arena *a = &d->arenas[i], *was = arena_before(p, a->address);
 		_cleanup_buf_ struct buf b = { 0 };
+		char number[24];
+
+		snprintf(number, sizeof(number), "%zu", i);
 
 		signed_bytes(&b, was ? (int64_t)(a->resident - was->resident) : 0);
 		emit_row(p->e, 0, EMIT_PLAIN,
 		         (struct emit_value[]){
-				 text && a->main ? emit_string("main") : emit_address(a->address),
+				 emit_string(a->main ? "main" : number), emit_address(a->address),
 				 emit_bool(a->main), emit_count(a->attached), emit_count(a->heaps),
 				 emit_bytes(a->bytes), emit_bytes(a->resident),
 				 emit_string(b.data ? b.data : ""), emit_bytes(a->live),

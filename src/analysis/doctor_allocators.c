@@ -67,8 +67,9 @@ static void take_stats(struct doctor *d, enum allocator_kind kind, const struct 
 		                                  : less(s->mapped, known(s->pageheap_unmapped)));
 		break;
 	case ALLOCATOR_MIMALLOC:
-		a->free = less(s->committed, a->live);
-		add(d, FACT_MIMALLOC_RESIDENT, s->committed);
+		/* Of segments of a known layout it is known page by page; else what it committed counts. */
+		a->free = allocator_known(s->dirty) ? s->dirty : less(s->committed, a->live);
+		add(d, FACT_MIMALLOC_RESIDENT, a->resident);
 		add(d, FACT_MIMALLOC_LIVE, a->live);
 		break;
 	default:

@@ -550,7 +550,7 @@ static bool rule_mimalloc(struct doctor_case *j, struct doctor_verdict *v)
 	if (!resident || bytes < 4 * MIB || bytes < part(resident, 30))
 		return false;
 	claim(j, v, bytes, class_growth(j, DOCTOR_OTHER_FREE));
-	v->confidence = DOCTOR_MEDIUM; /* its statistics are of committed memory */
+	v->confidence = DOCTOR_MEDIUM; /* by version, of segments or of what is committed */
 	title(j, v, "mimalloc keeps %B that are not in use", bytes);
 	evidence(j, v, "resident %B, in use %B", resident, live);
 	remedy(j, v, "seep trim PID",

@@ -20,9 +20,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FULL_BUDGET (1ull << 30)
+
 struct attach_cli {
 	struct attach_options opts;
-	bool inject, bpf, sample_given, json;
+	bool inject, bpf, sample_given, budget_given, json;
 };
 
 #ifdef SEEP_HAVE_BPF
@@ -145,7 +147,8 @@ int cmd_attach(int argc, char **argv)
 		{ CLI_DURATION, 0, "for", &c.opts.for_ns, "TIME", "detach by itself after TIME",
 		  false, NULL },
 		{ CLI_SIZE, 0, "budget", &c.opts.budget, "SIZE",
-		  "detach by itself when the ledger takes more than SIZE", false, NULL },
+		  "detach by itself when the ledger takes more than SIZE (with --full: 1G; 0: never)",
+		  false, &c.budget_given },
 		{ CLI_FLAG, 0, "inject", &c.inject, NULL,
 		  "load the tracker into the process, or fail", false, NULL },
 		{ CLI_FLAG, 0, "bpf", &c.bpf, NULL, "watch from outside, by uprobes, or fail",
@@ -174,6 +177,9 @@ int cmd_attach(int argc, char **argv)
 		return cli_fail("attach",
 		                seep_error_new(0, "--sample=0: sampling needs a period of at least "
 		                                  "one byte; --full records every block"));
+	/* A sample's ledger stays small; one of every block need not, and it is in memory. */
+	if (c.opts.full && !c.budget_given)
+		c.opts.budget = FULL_BUDGET;
 	c.opts.path = c.inject ? ATTACH_INJECT : c.bpf ? ATTACH_BPF : ATTACH_AUTO;
 	err = target_find(argv[1], &pid);
 	if (!err)

@@ -177,6 +177,18 @@ def watchers(pid):
 
 
 @case
+def every_block_has_a_budget(w):
+    """Unless it is said otherwise; a sample's ledger stays small."""
+    t = Talker(w, '1')
+    for options, watched in ((('--full',), True), (('--full', '--budget=0'), False), ((), False)):
+        attach(w, t.pid, *options)
+        check_equal(bool(watchers(t.pid)), watched, 'whether somebody watches with %s' % (options,))
+        detach(w, t.pid)
+        wait_for(lambda: not watchers(t.pid), 'nobody to watch any more')
+    t.end()
+
+
+@case
 def the_time_is_over_even_without_whoever_watches(w):
     t = Talker(w, '2')
     a = attach(w, t.pid, '--full', '--for=1s')

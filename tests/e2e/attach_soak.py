@@ -189,11 +189,12 @@ def kills(w, kind):
 
 
 def at_work(w):
-    """Processes of a seep attach of this workspace."""
+    """Processes of a seep attach of this workspace, but for those that watch once it is done."""
     for name in os.listdir('/proc'):
         try:
-            with open('/proc/%s/cmdline' % name, 'rb') as f:
-                if name.isdigit() and ('--ledger-dir=' + w.ledgers).encode() in f.read().split(b'\0'):
+            with open('/proc/%s/cmdline' % name, 'rb') as f, open('/proc/%s/comm' % name) as comm:
+                if (name.isdigit() and ('--ledger-dir=' + w.ledgers).encode() in f.read().split(b'\0') and
+                        comm.read() != 'seep-watch\n'):
                     yield int(name)
         except OSError:
             pass

@@ -54,7 +54,7 @@ class Attacher:
         self.stopped, self.total, self.refused = [], [], []
 
     def attach(self, *options):
-        run = self.w.seep('attach', '--json', '--ledger-dir=' + self.w.ledgers, *options, str(self.victim.pid))
+        run = self.w.seep('attach', '--inject', '--json', '--ledger-dir=' + self.w.ledgers, *options, str(self.victim.pid))
         check(not self.victim.alive(), self.victim.name, self.victim.alive(), run.describe())
         if run.status:
             check(may_refuse(run.stderr), 'seep attach', run.describe())

@@ -519,6 +519,26 @@ def a_killed_seep_leaves_it_alone(w):
 
 
 @case
+def a_killed_release_leaves_it_alone(w):
+    """Killed while the allocator gives back, or while its free spans are dropped: the blocks hold what they held."""
+    for target, shape, name in (('doctor_jemalloc', 'mixed', 'jemalloc'), ('doctor_tcmalloc', 'mixed', 'gperftools'),
+                                ('doctor_mimalloc', 'threads', 'mimalloc')):
+        t = Speaker(w, target, shape, '32')
+        moved = t.ask('m')
+        for i in range(100 if SOAK else 8):
+            p = w.start([os.environ['SEEP_ALLOCATOR_ACT'], str(t.pid), name, 'release'])
+            time.sleep(0.002 * (i * 7 % 40))
+            p.send_signal(signal.SIGKILL)
+            p.communicate()
+            w.started.remove(p)
+            check_equal(t.ask('m'), moved, 'blocks of %s after %d kills' % (target, i + 1))
+        act(w, t.pid, name, 'release')
+        check_equal(t.ask('m'), moved, 'blocks of %s' % target)
+        check(open('/proc/%d/stat' % t.pid).read().rsplit(')', 1)[1].split()[0] in 'SR', 'it runs')
+        t.quit()
+
+
+@case
 def a_busy_program_is_asked_in_passing(w):
     """It allocates all the while."""
     t = Speaker(w, 'doctor_jemalloc', 'dirty', '16')

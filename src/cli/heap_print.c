@@ -353,13 +353,21 @@ static void print_walked_arenas(struct emit *e, const struct heap_print *p, cons
                                 const struct malloc_info *info)
 {
 	static const struct emit_column columns[] = {
-		{ "address", "ARENA", 0, 0 },       { "used_bytes", "IN USE", 0, 0 },
-		{ "used_blocks", "BLOCKS", 0, 0 },  { "bin_bytes", "IN BINS", 0, 0 },
-		{ "bin_chunks", "CHUNKS", 0, 0 },   { "top_bytes", "TOP", 0, 0 },
-		{ "fast_bytes", "FASTBINS", 0, 0 }, { "tcache_bytes", "TCACHES", 0, 0 },
-		{ "system_bytes", "SYSTEM", 0, 0 }, { "max_system_bytes", "AT MOST", 0, 0 },
-		{ "heaps", "HEAPS", 0, 0 },         { "attached_threads", "THREADS", 0, 0 },
-		{ "fast_chunks", NULL, 0, 0 },      { "tcache_chunks", NULL, 0, 0 },
+		{ "address", "ARENA", 0, 0 },
+		{ "used_bytes", "IN USE", 0, 0 },
+		{ "used_blocks", "BLOCKS", 0, 0 },
+		{ "bin_bytes", "IN BINS", 0, 0 },
+		{ "bin_chunks", "CHUNKS", 0, 0 },
+		{ "top_bytes", "TOP", 0, 0 },
+		{ NULL, "CACHED", 0, 0 },
+		{ "fast_bytes", NULL, 0, 0 },
+		{ "tcache_bytes", NULL, 0, 0 },
+		{ "system_bytes", "SYSTEM", 0, 0 },
+		{ "max_system_bytes", NULL, 0, 0 },
+		{ "heaps", NULL, 0, 0 },
+		{ "attached_threads", "THREADS", 0, 0 },
+		{ "fast_chunks", NULL, 0, 0 },
+		{ "tcache_chunks", NULL, 0, 0 },
 	};
 	uint64_t shown = rows(p, h->narenas);
 
@@ -373,6 +381,7 @@ static void print_walked_arenas(struct emit *e, const struct heap_print *p, cons
 				 emit_address(a->address), emit_bytes(a->used_bytes),
 				 emit_count(a->used_blocks), emit_bytes(a->bin_bytes),
 				 emit_count(a->bin_chunks), emit_bytes(a->top_size),
+				 emit_bytes(a->fast_bytes + a->tcache_bytes),
 				 emit_bytes(a->fast_bytes), emit_bytes(a->tcache_bytes),
 				 emit_bytes(a->system_bytes),
 				 info && i < info->narenas ? emit_bytes(info->arenas[i].max_system)

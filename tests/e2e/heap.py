@@ -139,7 +139,9 @@ def json_of_glibc_adds_up(w):
     found = allocator(heap(w, t.pid), 'glibc')
     heaps = found['malloc_info']['heaps']
     check_equal(sum(h['system_current'] for h in heaps), found['mallinfo2']['arena'], 'system bytes')
-    check_equal([a['system_bytes'] for a in found['arenas']], [h['system_current'] for h in heaps], 'arenas')
+    for ours, theirs in (('system_bytes', 'system_current'), ('max_system_bytes', 'system_max'), ('fast_bytes', 'fast_bytes')):
+        check_equal([a[ours] for a in found['arenas']], [h[theirs] for h in heaps], ours)
+    check(all(a['tcache_bytes'] >= 0 and a['heaps'] >= 1 for a in found['arenas']), 'arenas', found['arenas'])
     check_equal(sum(h['fast_bytes'] for h in heaps), found['mallinfo2']['fsmblks'], 'bytes in fastbins')
     for h in heaps:
         check_equal(sum(s['count'] for s in h['sizes'] if s['list'] != 'fast') + 1, h['rest_count'], 'chunks in bins')

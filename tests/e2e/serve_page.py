@@ -58,7 +58,7 @@ def somebody_finds_the_leaking_line(w):
     try:
         wait_for(lambda: len(server.get('/api/v1/processes/%d/snapshots' % process)['snapshots']) >= SNAPSHOTS, 'snapshots')
         walk = subprocess.run([node, os.path.join(folder, 'test', 'walk.mjs'), server.url.rstrip('/'), str(process), 'session_buffer_new',
-                               'session.c:13'], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=500)
+                               'session.c:13'], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=840)
     finally:
         ended.set()
         thread.join()

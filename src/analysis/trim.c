@@ -32,7 +32,8 @@
 #define STOP_BASE (10 * MS)
 #define STOP_PER_GB (100 * MS)
 #define STOP_RESERVE (MS) /* to let the process go again */
-#define WAIT (10000 * MS)
+#define LOST_MAX (250 * MS)
+#define WAIT (10000 * MS) /* without getting any further */
 #define PAUSE_MIN (MS)
 #define PAUSE_MAX (32 * MS)
 #define CHECK_NS 40000u /* looking at a run and dropping it, until it is known better */
@@ -384,7 +385,7 @@ static struct seep_error *one_stop(struct act *a, struct recheck *r)
 	struct discard_reply reply = { 0 };
 	struct seep_error *err = image_open_process(a->pid, &opts, &img), *late;
 	struct trim *t = a->t;
-	uint64_t until, each;
+	uint64_t until, each, spent, least;
 
 	*r = (struct recheck){ 0 };
 	memset(a->state, RECHECK_NOT_LOOKED, a->plan->npending);
@@ -394,9 +395,14 @@ static struct seep_error *one_stop(struct act *a, struct recheck *r)
 	if (t->allowed_ns < each)
 		t->allowed_ns = each;
 	until = img->stop_mono_ns + each - STOP_RESERVE;
-	/* On a machine that has no time for us the stop alone may have taken all of it; then nothing would ever be done. */
-	if (until < now_ns() + each / 2)
-		until = now_ns() + each / 2;
+	/*
+	 * On a machine that has no time for us the stop alone may have taken all of it.  Then as much again is spent on
+	 * what it is for, or the process would stand still more often, for nothing.
+	 */
+	spent = now_ns() - img->stop_mono_ns;
+	least = spent < each / 2 ? each / 2 : spent < LOST_MAX ? spent : LOST_MAX;
+	if (until < now_ns() + least)
+		until = now_ns() + least;
 	err = in_stop(a, img, until, r, &reply);
 	late = image_resume(img);
 	if (!err)
@@ -453,10 +459,10 @@ static void describe_refusal(struct act *a, const struct recheck *r)
 		a->problem = NULL;
 }
 
-static struct seep_error *act_on(struct act *a, uint64_t deadline)
+static struct seep_error *act_on(struct act *a, uint64_t wait)
 {
 	struct plan *p = a->plan;
-	uint64_t pause = PAUSE_MIN;
+	uint64_t pause = PAUSE_MIN, deadline = now_ns() + wait;
 	struct recheck r = { 0 };
 	struct seep_error *err = NULL;
 
@@ -470,6 +476,8 @@ static struct seep_error *act_on(struct act *a, uint64_t deadline)
 		if (err || !p->npending)
 			break;
 		/* The program gets at least as much time as it stood still; and out of step with what it does. */
+		if (a->moved)
+			deadline = now_ns() + wait;
 		pause = a->moved ? PAUSE_MIN : pause < PAUSE_MAX ? pause * 2 : PAUSE_MAX;
 		nap(pause + now_ns() % MS);
 	}
@@ -489,7 +497,7 @@ static struct seep_error *act_on(struct act *a, uint64_t deadline)
 static struct seep_error *again_while_worth(struct trim *t, const struct trim_options *o,
                                             struct plan *p, struct trim_part *part)
 {
-	uint64_t deadline = now_ns() + (o->wait_ns ? o->wait_ns : WAIT);
+	uint64_t wait = o->wait_ns ? o->wait_ns : WAIT;
 	struct act a = { .pid = t->pid,
 		         .t = t,
 		         .plan = p,
@@ -500,11 +508,10 @@ static struct seep_error *again_while_worth(struct trim *t, const struct trim_op
 	for (unsigned int plans = 1;; plans++) {
 		uint64_t left = t->left, before = t->returned;
 
-		err = act_on(&a, deadline);
+		err = act_on(&a, wait);
 		part->returned += t->returned - before;
 		left = t->left - left;
-		if (err || a.problem || plans == PLANS || left < WORTH || o->limit ||
-		    now_ns() >= deadline)
+		if (err || a.problem || plans == PLANS || left < WORTH || o->limit)
 			break;
 		plan_release(p);
 		err = make_plan(t->pid, t, p);

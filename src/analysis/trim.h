@@ -35,7 +35,7 @@ enum trim_tier {
 struct trim_options {
 	bool dry_run;          /* only look */
 	uint64_t limit;        /* bytes to give back at most; 0: all there is */
-	uint64_t wait_ns;      /* for a safe moment; 0: 10 s */
+	uint64_t wait_ns;      /* for a safe moment, without getting any further; 0: 10 s */
 	const char *allocator; /* only this one ("glibc", "jemalloc", ...); NULL: all */
 };
 

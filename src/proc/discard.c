@@ -107,7 +107,8 @@ static bool next_call(struct inject_call *call)
 		account_group(w, call->result);
 	else if (w->begun)
 		account_single(w, call->result);
-	if (w->at == w->n || tracees_now() >= w->until || gone(w->hangup))
+	/* One call is made in any case: it may be late only because this process had to wait for a processor. */
+	if (w->at == w->n || (w->begun && tracees_now() >= w->until) || gone(w->hangup))
 		return false;
 	w->begun = true;
 	if (call->scratch_at && !w->offset && w->at >= w->single_to && make_group(w, call))

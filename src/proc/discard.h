@@ -40,7 +40,7 @@ struct discard_reply {
 	uint64_t ns;
 };
 
-/* until_ns: CLOCK_MONOTONIC.  An error says that the guardian is gone, or had let go: nothing is known then. */
+/* until_ns: CLOCK_MONOTONIC; one call is made also when it has passed.  An error says that the guardian is gone, or had let go: nothing is known then. */
 struct seep_error *discard_pages(struct image *img, const struct discard_range *ranges, size_t n,
                                  uint64_t until_ns, struct discard_reply *ret);
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 
+import glibc_packages
 from harness import (SEEP, SERVICE, SOAK, Skip, case, check, check_between, check_equal, main, need_program, need_root,
                      need_target, process_state, wait_for)
 
@@ -411,6 +412,64 @@ def in_a_container(w):
     process.stdin.close()
     process.stdin = None
     check_equal(w.finish(process).status, 0, 'status')
+
+
+def trims_of(w, command, churner, musl):
+    """Holes, and a little churn, of a program over some libc; what it is told, what it finds."""
+    process = w.start([*command, 'holes', '32'], stdin=subprocess.PIPE)
+    check_equal(process.stdout.readline(), 'ready\n', 'first line')
+    before = rss(process.pid)
+    t = trim(w, process.pid)
+    check_gain(t, before, rss(process.pid), MB if musl else 28 * MB)
+    check_equal(ask(process, 'check'), 'intact', 'what the program has kept')
+    w.release(process)
+    for threads in ('0', '3'):
+        process = w.start([*churner, threads, '3600'])
+        check_equal(process.stdout.readline(), 'ready\n', 'first line')
+        for _ in range(5):
+            run = w.seep('trim', '--wait', '1s', str(process.pid))
+            check(run.status in (0, 1), run.describe())
+        process.send_signal(signal.SIGTERM)
+        check_equal(w.finish(process).status, 0, 'the target found wrong bytes, or crashed')
+    return '%.1f MB of %.1f predicted' % (t['returned_bytes'] / MB, t['predicted_bytes'] / MB)
+
+
+@case
+def every_libc_of_the_archive(w):
+    if not SOAK:
+        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
+    failed, done = [], 0
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'targets')
+    try:
+        apt = glibc_packages.Apt(w.file('apt'))
+        apt.run('apt-get', 'update')
+    except glibc_packages.Unavailable as e:
+        raise Skip(str(e))
+    for libc, packages, programs in (('glibc', ['libc6', 'libc6-dev'], glibc_packages.glibc_programs),
+                                     ('musl', ['musl', 'musl-dev'], glibc_packages.musl_programs)):
+        for version in apt.versions(packages[0]):
+            root = w.file('%s-%s' % (libc, version))
+            os.makedirs(root)
+            built = {}
+            try:
+                apt.unpack(packages, version, root)
+                for name in ('trim_hold', 'trim_churn'):
+                    folder = w.file('%s-%s' % (name, version))
+                    os.makedirs(folder)
+                    built[name] = programs(root, os.path.join(here, name + '.c'), folder)
+            except glibc_packages.Unavailable as e:
+                print('# %s %s: %s' % (libc, version, e), flush=True)
+                continue
+            for (kind, holder), (_, churner) in zip(built['trim_hold'], built['trim_churn']):
+                try:
+                    says = trims_of(w, holder, churner, libc == 'musl')
+                    done += 1
+                except Exception as e:
+                    failed.append('%s %s' % (version, kind))
+                    says = 'FAILED: %s' % str(e)[:300]
+                print('# %-6s %-22s %-9s %s' % (libc, version, kind, says), flush=True)
+    check(done, 'no C library could be had')
+    check_equal(failed, [], 'C libraries whose memory was not given back right')
 
 
 main()

@@ -133,7 +133,7 @@ static void test_exactly_those(void **state)
 	free(r);
 }
 
-/* No time: nothing is begun.  A gone guardian is told. */
+/* No time: one call is made, so that something is done, and no other.  A gone guardian is told. */
 static void test_in_time(void **state)
 {
 	struct subject s = subject_start(run_subject);
@@ -144,8 +144,8 @@ static void test_in_time(void **state)
 	struct seep_error *err = discard_pages(img, r, n, subject_now(), &reply);
 
 	assert_null(err);
-	assert_int_equal(reply.done, 0);
-	assert_int_equal(reply.calls, 0);
+	assert_true(reply.done <= 64);
+	assert_int_equal(reply.calls, 1);
 	assert_null(image_resume(img));
 	err = discard_pages(img, r, n, subject_now() + 1000000000ull, &reply);
 	assert_non_null(err);

@@ -12,8 +12,8 @@ import signal
 import urllib.error
 import urllib.request
 
-from harness import (LIBRARY, SOAK, Skip, case, check, check_between, check_equal, main, need_program, need_root,
-                     need_target, wait_for)
+from harness import (LIBRARY, SLOW_DEADLINE, SOAK, Skip, case, check, check_between, check_equal, main, need_program,
+                     need_root, need_target, wait_for)
 
 COMMANDS = 'dropin_commands'
 FUNCTIONS = ('keep_small', 'keep_large', 'churn', 'keep_big', 'keep_mapped')
@@ -76,7 +76,8 @@ class Ran:
 
 def read(w, path, tool, index='inuse_space', target=COMMANDS, functions=FUNCTIONS):
     """Function → what the tool says lies at it and what it calls: the real allocators' own frames are below."""
-    run = w.bare([need_program(tool), '--text', '--show_bytes', '--' + index, need_target(target), path])
+    run = w.bare([need_program(tool), '--text', '--show_bytes', '--' + index, need_target(target), path],
+                 deadline=SLOW_DEADLINE)
     if 'No nodes to print' in run.stderr:
         return {}
     check_equal(run.status, 0, 'status of %s %s' % (tool, run.describe()))

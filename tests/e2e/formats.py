@@ -13,7 +13,7 @@ import re
 import struct
 import termios
 
-from harness import (SEEP, Report, Skip, case, check, check_between, check_equal, main, need_program, need_target)
+from harness import (SEEP, SLOW_DEADLINE, Report, Skip, case, check, check_between, check_equal, main, need_program, need_target)
 
 SITES = ('tiny', 'small', 'medium', 'large', 'huge')
 SAMPLE = 'sample_sites'
@@ -59,7 +59,8 @@ def top_lines(text):
 
 
 def perl_pprof(w, tool, index, path):
-    run = w.bare([tool, '--text', '--show_bytes', '--' + index, need_target(SAMPLE), path])
+    run = w.bare([tool, '--text', '--show_bytes', '--' + index, need_target(SAMPLE), path],
+                 deadline=SLOW_DEADLINE)
     check_equal(run.status, 0, 'status of %s %s' % (tool, run.describe()))
     return top_lines(run.stdout)
 
@@ -68,7 +69,7 @@ def go_pprof(w, index, *paths):
     go = need_program('go')
     env = dict(os.environ, HOME=w.path, PPROF_TMPDIR=w.path, GOCACHE=w.file('go'), GOFLAGS='-mod=mod')
     run = w.bare([go, 'tool', 'pprof', '-top', '-unit=B', '-nodecount=500', '-nodefraction=0', '-edgefraction=0',
-                  '-sample_index=' + index, *paths], env=env)
+                  '-sample_index=' + index, *paths], env=env, deadline=SLOW_DEADLINE)
     check_equal(run.status, 0, 'status of go tool pprof %s' % run.describe())
     return top_lines(run.stdout)
 

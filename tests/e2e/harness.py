@@ -34,6 +34,7 @@ TARGETS = os.environ.get('SEEP_TARGETS', '')
 SERVICE = os.environ.get('SEEP_SERVICE', '')
 SOAK = os.environ.get('SEEP_SOAK') == '1'
 DEADLINE = 60.0
+SLOW_DEADLINE = 240.0  # for interpreted tools that start many others: jeprof, pprof
 
 
 class Skip(Exception):

@@ -7,7 +7,7 @@ import math
 import os
 import re
 
-from harness import (Skip, case, check, check_between, check_equal, main, need_program, need_target)
+from harness import (SLOW_DEADLINE, Skip, case, check, check_between, check_equal, main, need_program, need_target)
 
 TARGET = 'leak_stages'
 PERIOD = 65536
@@ -81,7 +81,7 @@ def seep_profiles(w, suffix, options=''):
 def graph(w, tool, base, last):
     """Nodes and edges of at least 5 % of the growth, as the tool draws them."""
     run = w.bare([tool, '--dot', '--show_bytes', '--inuse_space', '--nodefraction=0.05', '--edgefraction=0.05',
-                  '--base=' + base, need_target(TARGET), last])
+                  '--base=' + base, need_target(TARGET), last], deadline=SLOW_DEADLINE)
     check_equal(run.status, 0, 'status of %s %s' % (tool, run.describe()))
     names, nodes = {}, {}
     for number, label in re.findall(r'^(N\d+) \[label="([^"]*)"', run.stdout, re.M):

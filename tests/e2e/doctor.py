@@ -179,6 +179,26 @@ def what_is_not_permitted_is_said(w):
 
 
 @case
+def from_outside_a_container(w):
+    """Its own pid namespace and mounts: seen from outside, by the pid it has there."""
+    need_root()
+    command = ['unshare', '--pid', '--fork', '--mount', '--mount-proc', '--kill-child', need_target('doctor_holes_static')]
+    if subprocess.run(['unshare', '--pid', '--fork', '--mount', '--mount-proc', 'true'], capture_output=True).returncode:
+        raise Skip('namespaces cannot be made here')
+    process = w.start(command, stdin=subprocess.PIPE)
+    truth = json.loads(process.stdout.readline())
+    check_equal(truth['pid'], 1, 'its own pid')
+    with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as f:
+        pid = int(f.read().split()[0])
+    wait_for(lambda: waits_for_input(pid), 'the target to wait for its input')
+    d = doctor(w, pid)
+    first_is(d, truth['cause'], 'in a container')
+    agrees(d, truth, 'in a container')
+    run = w.finish(process, stdin='')
+    check_equal(run.status, 0, run.describe())
+
+
+@case
 def a_core(w):
     t = Target(w, 'holes')
     core = w.core_of(t.process, t.truth['pid'], gcore=True)

@@ -9,6 +9,7 @@
 #include "server/profiles.h"
 #include "server/recorder.h"
 #include "server/snapshots.h"
+#include "server/split.h"
 
 #include "base/array.h"
 #include "base/buf.h"
@@ -241,6 +242,8 @@ static struct seep_error *store_document(struct server *s, const struct job *job
 		                      job_kinds[q->kind].command);
 	}
 	summarize(q->kind, q->dry_run, document, &summary);
+	if (q->kind == JOB_DOCTOR)
+		recorder_retained(s->recorder, q->process, split_retained(document));
 	json_object_put(document);
 	d.summary = summary.data;
 	err = store_document_add(s->store, &d, ret_id);

@@ -127,6 +127,24 @@ def trim_with_its_dry_run(w):
 
 
 @case
+def the_doctors_split_over_time(w):
+    service = tracked_service(w)
+    server = Server(w)
+    if not server.get('/api/v1/server')['commands']['doctor']:
+        raise Skip('this seep has no doctor')
+    process = server.find(service.pid, tracked=True)['id']
+    service.ask('/leak', 3)
+    job = server.job('doctor', process)
+    check_equal(job['state'], 'done', 'doctor %r' % job)
+    document = server.get('/api/v1/processes/%d/findings' % process)['doctor']['document']
+    split = server.get('/api/v1/processes/%d/timeline' % process)['split']
+    check_equal({key: values[0] for key, values in zip(split['keys'], split['values'])},
+                {c['class']: c['bytes'] for c in document['classes']}, 'split')
+    check_equal(split['total'], [document['facts']['rss']], 'the parts add up to what is resident')
+    wait_for(lambda: any(v is not None for v in server.get('/api/v1/processes/%d/timeline' % process)['retained']), 'retained')
+
+
+@case
 def attach_and_detach_from_the_page(w):
     process = w.start([SERVICE, '--port', '0'])
     check(process.stdout.readline().startswith('listening'), 'the service')
@@ -286,11 +304,10 @@ def a_full_disk(w):
     server = Server(w, data='small/data')
     row = server.find(service.pid, tracked=True)
     kept = server.snapshot(row['id'])
-    with open(mount + '/filler', 'wb') as f:
+    with open(mount + '/filler', 'wb', buffering=0) as f:
         try:
             while True:
                 f.write(b'x' * 4096)
-                f.flush()
         except OSError:
             pass
     def full():

@@ -147,6 +147,7 @@ static int count_all(struct glibc *g, struct malloc_info *m)
 		count_arena(g, &g->arenas[i], i == 0, &m->arenas[i]);
 	m->narenas = g->narenas;
 	m->has_subheaps = g->bins != 104;
+	m->has_fast = g->nfast != 0;
 	m->mmap_count = g->mp.n_mmaps;
 	m->mmap_bytes = g->mp.mmapped_mem;
 	m->max_mmap_count = g->mp.max_n_mmaps;
@@ -199,13 +200,15 @@ static void xml_sizes(struct buf *out, const char *tag, const struct malloc_info
 		           tag, s->from, s->to, s->total, s->count);
 }
 
-static void xml_totals(struct buf *out, uint64_t fast_count, uint64_t fast_bytes,
+static void xml_totals(struct buf *out, bool fast, uint64_t fast_count, uint64_t fast_bytes,
                        uint64_t rest_count, uint64_t rest_bytes)
 {
-	buf_printf(out,
-	           "<total type=\"fast\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
-	           "<total type=\"rest\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n",
-	           fast_count, fast_bytes, rest_count, rest_bytes);
+	if (fast)
+		buf_printf(out,
+		           "<total type=\"fast\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n",
+		           fast_count, fast_bytes);
+	buf_printf(out, "<total type=\"rest\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n",
+	           rest_count, rest_bytes);
 }
 
 static void xml_system(struct buf *out, uint64_t system, uint64_t max, uint64_t aspace,
@@ -234,7 +237,8 @@ void malloc_info_xml(const struct malloc_info *m, struct buf *out)
 			xml_sizes(out, "size", &a->bins[k]);
 		xml_sizes(out, "unsorted", &a->unsorted);
 		buf_puts(out, "</sizes>\n");
-		xml_totals(out, a->fast_count, a->fast_bytes, a->rest_count, a->rest_bytes);
+		xml_totals(out, m->has_fast, a->fast_count, a->fast_bytes, a->rest_count,
+		           a->rest_bytes);
 		xml_system(out, a->system, a->max_system, a->aspace, a->mprotect);
 		if (i && m->has_subheaps)
 			buf_printf(out, "<aspace type=\"subheaps\" size=\"%" PRIu64 "\"/>\n",
@@ -249,7 +253,7 @@ void malloc_info_xml(const struct malloc_info *m, struct buf *out)
 		sum.aspace += a->aspace;
 		sum.mprotect += a->mprotect;
 	}
-	xml_totals(out, sum.fast_count, sum.fast_bytes, sum.rest_count, sum.rest_bytes);
+	xml_totals(out, m->has_fast, sum.fast_count, sum.fast_bytes, sum.rest_count, sum.rest_bytes);
 	buf_printf(out, "<total type=\"mmap\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n",
 	           m->mmap_count, m->mmap_bytes);
 	xml_system(out, sum.system, sum.max_system, sum.aspace, sum.mprotect);

@@ -36,7 +36,7 @@ struct malloc_info {
 	struct malloc_info_arena *arenas; /* main first */
 	size_t narenas;
 	uint64_t mmap_count, mmap_bytes, max_mmap_count, max_mmap_bytes;
-	bool has_subheaps; /* this glibc prints them */
+	bool has_subheaps, has_fast; /* this glibc prints them; 2.43 has no fastbins any more */
 };
 
 /* *ret is NULL when glibc's malloc is not in the image. */

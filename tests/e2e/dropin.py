@@ -285,7 +285,7 @@ def tcmallocs_heap_sample(w):
         found = read(w, w.file(name + '.heap'), 'google-pprof', target='dropin_sample_cxx')
         check_between(found['keep_big'], 9900000, 10100000, 'bytes')
         flat = w.bare([need_program('google-pprof'), '--text', '--show_bytes', need_target('dropin_sample_cxx'),
-                       w.file(name + '.heap')]).stdout.splitlines()[1].split()
+                       w.file(name + '.heap')], deadline=SLOW_DEADLINE).stdout.splitlines()[1].split()
         check_equal(flat[5], 'keep_big', 'where the stacks begin')
 
 

@@ -110,7 +110,7 @@ struct seep_error *doctor_ask(struct doctor *d, bool no_ask)
 	if (err) {
 		if (err == &seep_error_nomem)
 			return err;
-		doctor_note(d, "allocators were not looked for: %s", err->message);
+		doctor_note(d, "other allocators were not looked at: %s", err->message);
 		seep_error_free(err);
 		return NULL;
 	}

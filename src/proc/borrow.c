@@ -599,8 +599,10 @@ static bool await(struct borrower *b)
 
 static void run(struct borrower *b)
 {
+	uint64_t deadline;
 	sigset_t chld;
 	int sigfd, r;
+	bool mapped;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
@@ -618,7 +620,12 @@ static void run(struct borrower *b)
 		b->res.failure = BORROW_NO_PLACE;
 		return;
 	}
-	if (!with_a_thread(b, tracees_now() + CALL_TIME, act_map)) {
+	/* On a busy machine a thread may take longer to come to a stop than one attempt waits. */
+	deadline = tracees_now() + CALL_TIME;
+	while (!(mapped = with_a_thread(b, deadline, act_map)) && !b->res.failure && !b->space_at &&
+	       !target_ended(b) && tracees_now() < deadline)
+		nap(MS);
+	if (!mapped) {
 		if (!b->res.failure)
 			b->res.failure = target_ended(b) ? BORROW_GONE : BORROW_NO_PLACE;
 		clean_up(b);

@@ -134,6 +134,10 @@ struct node_pairs {
 	double scale; /* of the first side */
 };
 
+/* Only the sum and the scale (items stays NULL), for who needs no more; `d` may be NULL, as below. */
+struct node_pairs node_pairs_total(struct diff *d, const struct view *v, struct measure m,
+                                   bool normalize);
+
 /* `d` may be NULL: then of v's profile alone. */
 struct seep_error *node_pairs_make(struct diff *d, const struct view *v, struct measure m,
                                    bool normalize, struct node_pairs *ret_pairs);

@@ -426,11 +426,10 @@ void diff_groups_sort(const struct view *v, enum group_by by, enum diff_order or
 
 /* ---- for the pictures ------------------------------------------------------------ */
 
-static struct seep_error *add_nodes(const struct view *v, struct measure m, bool last,
-                                    struct node_pairs *out)
+static struct seep_error *add_nodes(const struct view *v, bool last, struct node_pairs *out)
 {
 	_cleanup_groups_ struct groups g = { 0 };
-	struct seep_error *err = groups_make(v, GROUP_SITE, m, &g);
+	struct seep_error *err = groups_collect(v, GROUP_SITE, &g);
 
 	if (err)
 		return err;
@@ -443,29 +442,49 @@ static struct seep_error *add_nodes(const struct view *v, struct measure m, bool
 	return NULL;
 }
 
+static double scale_of(const struct diff *d, const struct node_pair *sum, struct measure m,
+                       bool normalize)
+{
+	double from = (double)group_measure(&sum->first, m);
+	double to = (double)group_measure(&sum->last, m);
+
+	return d && normalize && from > 0 && to > 0 ? to / from : 1;
+}
+
+struct node_pairs node_pairs_total(struct diff *d, const struct view *v, struct measure m,
+                                   bool normalize)
+{
+	struct node_pairs out = { 0 };
+
+	if (d) {
+		diff_load(d, 0);
+		out.sum.first = groups_total(v);
+		diff_load(d, d->nsides - 1);
+	}
+	out.sum.last = groups_total(v);
+	out.scale = scale_of(d, &out.sum, m, normalize);
+	return out;
+}
+
 struct seep_error *node_pairs_make(struct diff *d, const struct view *v, struct measure m,
                                    bool normalize, struct node_pairs *ret_pairs)
 {
-	_cleanup_node_pairs_ struct node_pairs out = { .n = v->nnodes, .scale = 1 };
+	_cleanup_node_pairs_ struct node_pairs out = { .n = v->nnodes };
 	struct seep_error *err = NULL;
-	double from, to;
 
 	out.items = calloc(out.n, sizeof(*out.items));
 	if (!out.items)
 		return &seep_error_nomem;
 	if (d) {
 		diff_load(d, 0);
-		err = add_nodes(v, m, false, &out);
+		err = add_nodes(v, false, &out);
 		diff_load(d, d->nsides - 1);
 	}
 	if (!err)
-		err = add_nodes(v, m, true, &out);
+		err = add_nodes(v, true, &out);
 	if (err)
 		return err;
-	from = (double)group_measure(&out.sum.first, m);
-	to = (double)group_measure(&out.sum.last, m);
-	if (d && normalize && from > 0 && to > 0)
-		out.scale = to / from;
+	out.scale = scale_of(d, &out.sum, m, normalize);
 	*ret_pairs = out;
 	memset(&out, 0, sizeof(out));
 	return NULL;

@@ -65,6 +65,20 @@ static struct group_sum site_sum(const struct prof_site *s)
 
 static const struct group_sum sum_none = { .oldest = UINT64_MAX };
 
+struct group_sum groups_total(const struct view *v)
+{
+	const struct profile *p = v->profile;
+	struct group_sum total = sum_none;
+
+	for (size_t i = 0; i < p->nsites; i++) {
+		struct group_sum sum = site_sum(&p->sites[i]);
+
+		if (v->site_node[i] != VIEW_DROPPED)
+			group_sum_add(&total, &sum);
+	}
+	return total;
+}
+
 static int groups_alloc(struct groups *g, size_t n)
 {
 	g->items = calloc(n ? n : 1, sizeof(*g->items));

@@ -64,6 +64,8 @@ struct seep_error *groups_make(const struct view *v, enum group_by by, struct me
                                struct groups *ret_groups);
 /* The same in no order, for who has one of its own. */
 struct seep_error *groups_collect(const struct view *v, enum group_by by, struct groups *ret_groups);
+/* Just the sum over all sites in view, kinds of all sorts: no groups are made for it. */
+struct group_sum groups_total(const struct view *v);
 void groups_sort(const struct view *v, enum group_by by, struct measure measure,
                  enum group_order order, struct groups *g);
 void groups_release(struct groups *g);

@@ -369,18 +369,23 @@ struct jobs *jobs_new(struct server *s)
 	return j;
 }
 
-void jobs_free(struct jobs *j)
+void jobs_stop(struct jobs *j)
 {
-	if (!j)
-		return;
 	pthread_mutex_lock(&j->lock);
 	j->stop = true;
 	for (struct job *job = j->first; job; job = job->next)
 		atomic_store(&job->cancel, true);
 	pthread_cond_broadcast(&j->wake);
 	pthread_mutex_unlock(&j->lock);
-	for (unsigned int i = 0; i < j->nrunners; i++)
-		pthread_join(j->runners[i], NULL);
+	for (; j->nrunners; j->nrunners--)
+		pthread_join(j->runners[j->nrunners - 1], NULL);
+}
+
+void jobs_free(struct jobs *j)
+{
+	if (!j)
+		return;
+	jobs_stop(j);
 	while (j->first) {
 		struct job *job = j->first;
 

@@ -49,7 +49,8 @@ struct job_request {
 };
 
 struct jobs *jobs_new(struct server *s);
-void jobs_free(struct jobs *j); /* cancels what runs, waits for it */
+void jobs_stop(struct jobs *j); /* cancels what runs, waits for it; may be asked all the same, but takes no more */
+void jobs_free(struct jobs *j);
 
 /* Takes the request over.  EAGAIN: too many are waiting.  *ret_joined: it is an earlier one that goes on. */
 struct seep_error *jobs_add(struct jobs *j, struct job_request *request, int64_t *ret_id,

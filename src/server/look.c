@@ -603,9 +603,8 @@ static size_t shown_sites(const struct look *l)
 void look_put_about(const struct look *l, struct jsonw *j)
 {
 	const struct profile *p = look_profile(l);
-	_cleanup_node_pairs_ struct node_pairs pairs = { 0 };
-	struct seep_error *err = node_pairs_make(l->shows_diff ? l->diff : NULL, l->v, l->measure,
-	                                         l->normalize, &pairs);
+	const struct node_pairs pairs =
+		node_pairs_total(l->shows_diff ? l->diff : NULL, l->v, l->measure, l->normalize);
 
 	jw_object(j, "about");
 	jw_int(j, "process", l->process ? l->process : STORE_NONE);
@@ -644,6 +643,4 @@ void look_put_about(const struct look *l, struct jsonw *j)
 		          "The program was built anew between the two; lines are left out.");
 	jw_array_end(j);
 	jw_object_end(j);
-	j->out->failed |= err != NULL;
-	seep_error_free(err);
 }

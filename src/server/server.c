@@ -221,10 +221,15 @@ void server_free(struct server *s)
 	recorder_stop(s->recorder);
 	if (s->events)
 		events_stop(s->events);
-	jobs_free(TAKE(s->jobs));
-	work_free(TAKE(s->work)); /* who still waits is answered */
-	http_free(TAKE(s->http));
-	recorder_free(s->recorder); /* jobs and routes had asked it */
+	/* Requests are answered until http is gone, from what is all there until then. */
+	if (s->jobs)
+		jobs_stop(s->jobs);
+	if (s->work)
+		work_stop(s->work);
+	http_free(s->http);
+	jobs_free(s->jobs);
+	work_free(s->work);
+	recorder_free(s->recorder);
 	profiles_free(s->profiles);
 	events_free(s->events);
 	store_close(s->reader);

@@ -327,23 +327,35 @@ struct work *work_new(struct server *s, unsigned int threads, size_t most_waitin
 	return w;
 }
 
-void work_free(struct work *w)
+void work_stop(struct work *w)
 {
-	if (!w)
-		return;
+	struct question *left;
+
 	pthread_mutex_lock(&w->lock);
 	w->stop = true;
 	pthread_cond_broadcast(&w->wake);
 	pthread_mutex_unlock(&w->lock);
-	for (unsigned int i = 0; i < w->nthreads; i++)
-		pthread_join(w->threads[i], NULL);
-	while (w->first) {
-		struct question *q = w->first;
+	for (; w->nthreads; w->nthreads--)
+		pthread_join(w->threads[w->nthreads - 1], NULL);
+	pthread_mutex_lock(&w->lock); /* the network goes on asking */
+	left = w->first;
+	w->first = NULL;
+	w->waiting = 0;
+	pthread_mutex_unlock(&w->lock);
+	while (left) {
+		struct question *q = left;
 
-		w->first = q->next;
+		left = q->next;
 		tell(q->waiters, NULL);
 		question_free(q);
 	}
+}
+
+void work_free(struct work *w)
+{
+	if (!w)
+		return;
+	work_stop(w);
 	while (w->kept) {
 		struct kept *k = w->kept;
 

@@ -23,7 +23,8 @@ struct work_answer; /* counted; shared by all who asked */
 
 struct work *work_new(struct server *s, unsigned int threads, size_t most_waiting,
                       size_t cache_bytes);
-void work_free(struct work *w); /* ends the threads; who still waits is told NULL */
+void work_stop(struct work *w); /* ends the threads; who still waits is told NULL, nothing more is taken */
+void work_free(struct work *w);
 
 /*
  * Takes q over when it returns true: q is then answered by a thread, which calls done(arg, answer) once.  The answer

@@ -56,7 +56,7 @@ struct reader {
 	uint32_t trees, peak_tree;
 	uint64_t snapshot, tree_snapshot, last_bytes, unit_ns;
 	struct prof_point point;
-	bool any, peak, incomplete;
+	bool any, unfinished, peak, incomplete;
 };
 
 /* ---- trees ---------------------------------------------------------------------------- */
@@ -224,6 +224,7 @@ static bool take_value(struct reader *r, char *p)
 	if (!text_take(&p, "heap_tree="))
 		return false;
 	r->any = true;
+	r->unfinished = strcmp(p, "empty") != 0; /* then its tree is to come */
 	r->last_bytes = r->point.inuse;
 	builder_point(&r->b, &r->point);
 	if (r->point.inuse > r->b.p->peak_bytes && !r->peak_tree) {
@@ -240,10 +241,16 @@ static bool take_value(struct reader *r, char *p)
 
 static bool take_line(struct reader *r, char *line)
 {
-	if (!line[0] || line[0] == '#')
+	if (!line[0])
 		return true;
-	if (line[0] == ' ' || (line[0] == 'n' && line[1] >= '0' && line[1] <= '9'))
+	if (line[0] == '#') { /* each snapshot begins with two of them */
+		r->unfinished = true;
+		return true;
+	}
+	if (line[0] == ' ' || (line[0] == 'n' && line[1] >= '0' && line[1] <= '9')) {
+		r->unfinished = false;
 		return r->trees && take_node(r, line);
+	}
 	return take_value(r, line) || take_head(r, line);
 }
 
@@ -268,6 +275,9 @@ static struct seep_error *read_all(struct reader *r, struct profile **ret_profil
 			            number);
 	}
 	pop_to(r, 0);
+	if (r->unfinished && !stream_cut(in->stream))
+		format_warn(in, "%s ends inside a snapshot, behind line %llu", in->path,
+		            (unsigned long long)stream_number(in->stream));
 	if (!r->any)
 		return format_bad(in, "massif", "there is no snapshot in it");
 	if (r->incomplete)

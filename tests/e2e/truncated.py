@@ -35,9 +35,18 @@ def totals(w, path):
     return (found['in_use']['bytes'], found['allocated']['bytes']), run.stderr
 
 
-def cut_everywhere(w, path, grows=True, lines=False):
-    """`grows`: it is read from the front, so of a longer part as much is shown or more.  `lines`: one line is as good as
-    another, so a cut between two of them cannot be seen."""
+def between_lines(content, n):
+    """One line is as good as another: a cut between two of them cannot be seen."""
+    return content[n - 1:n] == b'\n'
+
+
+def between_snapshots(content, n):
+    return content[n:].startswith(b'#-----------\nsnapshot=')
+
+
+def cut_everywhere(w, path, grows=True, seam=lambda content, n: False):
+    """`grows`: it is read from the front, so of a longer part as much is shown or more.  `seam`: whether what is before
+    n is a whole file, too."""
     size, last = os.path.getsize(path), 0
     whole, said = totals(w, path)
     check(whole is not None, path, 'cannot be read:', said)
@@ -58,7 +67,7 @@ def cut_everywhere(w, path, grows=True, lines=False):
                   'is refused without a reason:', said)
             check(not last, what, 'is refused, and a shorter part was not:', said)
             continue
-        check(WHERE.search(said) or lines and content[n - 1:n] == b'\n', what, 'is read without a word:', said)
+        check(WHERE.search(said) or seam(content, n), what, 'is read without a word:', said)
         check(found[value] <= whole[value], what, 'has more than all of it', found, whole)
         check(not grows or found[value] >= last, what, 'shows', found, 'and a shorter part', last)
         last = found[value]
@@ -90,7 +99,7 @@ def massif(w):
     run = w.bare([need_program('valgrind'), '--tool=massif', '--detailed-freq=1', '--threshold=0', '--massif-out-file=' + path,
                   need_target('leak_simple')])
     check_equal(run.status, 0, 'status of massif %s' % run.describe())
-    cut_everywhere(w, path, grows=False)
+    cut_everywhere(w, path, grows=False, seam=between_snapshots)
 
 
 @case
@@ -135,7 +144,7 @@ def heaptrack(w):
             else:
                 subprocess.run([need_program('zstd'), '-dc', files[0]], stdout=out, check=True)
         cut_everywhere(w, files[0])
-        cut_everywhere(w, plain, lines=True)
+        cut_everywhere(w, plain, seam=between_lines)
 
 
 @case
@@ -146,7 +155,8 @@ def what_seep_exports(w):
         path = w.file(name)
         made = w.seep('export', w.ledger(run.pid), '-o', path)
         check_equal(made.status, 0, 'status of seep export %s' % made.describe())
-        cut_everywhere(w, path, grows=name in ('a.heap', 'a.jeheap', 'a.folded'), lines=name == 'a.folded')
+        seams = {'a.folded': {'seam': between_lines}, 'a.massif': {'seam': between_snapshots}}
+        cut_everywhere(w, path, grows=name in ('a.heap', 'a.jeheap', 'a.folded'), **seams.get(name, {}))
         if name.endswith('.gz'):
             with gzip.open(path) as f, open(w.file('a.pb'), 'wb') as out:
                 shutil.copyfileobj(f, out)

@@ -98,6 +98,27 @@ static void every_byte(void **state)
 	}
 }
 
+/* A massif file cut between two lines says so, unless that is between two snapshots. */
+static void massif_lines(void **state)
+{
+	static const char next[] = "#-----------\nsnapshot=";
+	const struct format *format = format_by_name("massif");
+	struct file f = sample("massif.out");
+	size_t cuts = 0;
+
+	for (size_t n = 1; n < f.len; n++) {
+		if (f.data[n - 1] != '\n')
+			continue;
+		if (f.len - n >= strlen(next) && !memcmp(f.data + n, next, strlen(next)))
+			continue;
+		if (!read_part(format, &f, n))
+			fail_msg("cut after %zu bytes: read without a word", n);
+		cuts++;
+	}
+	assert_in_range(cuts, 20, f.len);
+	file_free(&f);
+}
+
 /* Any one byte damaged: no crash, nothing unsound. */
 static void every_flip(void **state)
 {
@@ -269,9 +290,10 @@ static void bomb(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_byte),   cmocka_unit_test(every_flip),
-		cmocka_unit_test(every_reader), cmocka_unit_test(compressed),
-		cmocka_unit_test(windows),      cmocka_unit_test(bomb),
+		cmocka_unit_test(every_byte), cmocka_unit_test(massif_lines),
+		cmocka_unit_test(every_flip), cmocka_unit_test(every_reader),
+		cmocka_unit_test(compressed), cmocka_unit_test(windows),
+		cmocka_unit_test(bomb),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

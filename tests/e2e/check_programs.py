@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 
 from harness import (SEEP, SOAK, Skip, answers, case, check, check_equal, free_port, main, need_program, parse_checks,
                      wait_for)

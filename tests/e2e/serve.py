@@ -55,6 +55,7 @@ def two_moments_and_a_window(w):
     service.ask('/leak', 3)
     first = server.snapshot(process, label='before')
     begin = now_ms()
+    wait_for(lambda: now_ms() > begin + 100, 'the clock')  # births in the ledger are coarser than this one
     service.ask('/leak', 5)
     service.ask('/', 20)  # comes and goes
     second = server.snapshot(process)

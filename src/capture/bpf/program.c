@@ -41,7 +41,8 @@ struct link_create {
 /* libbpf's last complaint: the verifier's log is long, its last line says it. */
 static char complaint[512];
 
-static int keep_complaint(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int keep_complaint(enum libbpf_print_level level,
+                                                                const char *fmt, va_list ap)
 {
 	if (level == LIBBPF_WARN)
 		vsnprintf(complaint, sizeof(complaint), fmt, ap);

@@ -138,8 +138,10 @@ static bool cookie_ok(const struct guard *g, const char *cookies)
 		cookies += strspn(cookies, " ;");
 		if (!strncmp(cookies, COOKIE, strlen(COOKIE))) {
 			const char *from = cookies + strlen(COOKIE);
-			size_t len = strcspn(from, "; ");
+			size_t len = 0;
 
+			while (from[len] && from[len] != ';' && from[len] != ' ')
+				len++;
 			if (len < sizeof(value)) {
 				memcpy(value, from, len);
 				if (guard_token_ok(g, value))

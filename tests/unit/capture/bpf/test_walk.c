@@ -40,6 +40,9 @@ __attribute__((noinline)) static void take(void)
 	regs.ip = ip;
 	copied = space_read(&space, regs.sp, copy, sizeof(copy));
 	ntruth = backtrace(truth, 128);
+	/* a sanitizer's backtrace() has frames of its own on top: this function is the leaf */
+	while (ntruth > 1 && truth[1] != __builtin_return_address(0))
+		memmove(truth, truth + 1, (size_t)--ntruth * sizeof(truth[0]));
 }
 
 __attribute__((noinline)) static void down(int depth)

@@ -420,7 +420,8 @@ static enum recheck_refusal with_thread(uint64_t pc, int64_t call)
 	struct free_pages f = find(NULL, 0);
 	struct recheck r;
 
-	img->nthreads = 0;
+	while (img->nthreads)
+		free((void *)(uintptr_t)img->threads[--img->nthreads].words);
 	add_thread(pc, call);
 	r = look(&f);
 	free_pages_release(&f);

@@ -152,6 +152,7 @@ static void process_is_known_again(void **state)
 	assert_int_equal(found.period, 4096);
 	assert_string_equal(found.state, "running");
 	assert_int_equal(found.ended_ms, STORE_NONE);
+	store_process_release(&found);
 	fine(store_process_get(s, 99, &found, &there));
 	assert_false(there);
 }

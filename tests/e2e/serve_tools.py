@@ -107,9 +107,13 @@ def prometheus_scrapes(w):
     service, server, report = setting(w)
     process = server.find(service.pid, tracked=True)['id']
     server.job('check', process)
-    wait_for(lambda: b'seep_unique_bytes{' in server.ask('/metrics').body, 'all of the metrics')
-    text = server.ask('/metrics').body.decode()
-    check('seep_inuse_bytes{group="service"} %d\n' % report['totals']['in_use']['bytes'] in text, text)
+    # The figures are those of the last look at the process, which may be older than the leak.
+    in_use = 'seep_inuse_bytes{group="service"} %d\n' % report['totals']['in_use']['bytes']
+
+    def all_of_them():
+        text = server.ask('/metrics').body.decode()
+        return text if in_use in text and 'seep_unique_bytes{' in text else None
+    text = wait_for(all_of_them, 'the metrics with ' + in_use)
     check('seep_leak_suspects{group="service"} 1\n' in text, text)
     check('pid=' not in text and str(service.pid) not in text, text)
     promtool = need_program('promtool')

@@ -14,6 +14,7 @@
 #include "analysis/reach.h"
 
 #define FIRST_LINES 64
+#define LINE_BYTES_PER_BLOCK 6 /* where the granule may grow */
 
 static unsigned int log2_floor(uint64_t v)
 {
@@ -35,7 +36,7 @@ static void segment_shape(struct segment *s, uint64_t extent, uint64_t distance,
 	if (shift > most)
 		shift = most;
 	while (shift < most && lines_for(extent, shift) * sizeof(struct line) >
-	                               (uint64_t)s->n * 6 + sizeof(struct line))
+	                               (uint64_t)s->n * LINE_BYTES_PER_BLOCK + sizeof(struct line))
 		shift++;
 	lines = lines_for(extent, shift);
 	if (lines * sizeof(struct line) > (uint64_t)s->n * 64 + sizeof(struct line)) {
@@ -158,14 +159,18 @@ int index_init(struct index *ix, const struct block *blocks, size_t nblocks)
 		ix->disorder = "too many blocks";
 		return -EINVAL;
 	}
-	/* Mapped, so that it can grow without being copied, and is zero. */
-	ix->lines = mmap(NULL, FIRST_LINES * sizeof(*ix->lines), PROT_READ | PROT_WRITE,
-	                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/*
+	 * Mapped, so that it is zero and can grow without being copied.  It seldom has to: what is not touched costs
+	 * nothing, and a table that moves costs a fault for each of its pages.
+	 */
+	ix->lines_cap = FIRST_LINES + nblocks * LINE_BYTES_PER_BLOCK / sizeof(*ix->lines);
+	ix->lines = mmap(NULL, ix->lines_cap * sizeof(*ix->lines), PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ix->lines == MAP_FAILED) {
 		ix->lines = NULL;
 		return -ENOMEM;
 	}
-	ix->lines_cap = FIRST_LINES;
+	madvise(ix->lines, ix->lines_cap * sizeof(*ix->lines), MADV_HUGEPAGE); /* random access */
 	r = find_segments(ix);
 	if (r < 0)
 		return r;

@@ -16,15 +16,40 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/large.h"
 #include "heap/heap_private.h"
+
+#define MIN_CHUNK 32 /* of glibc; musl's smallest slots are 16, then the table grows */
+#define FEW_BLOCKS 4096
+#define MAX_RESERVED ((size_t)1 << 36)
+
+/*
+ * As many as the process can have: address space that is not touched costs nothing, while a table that grows is moved,
+ * and pages that moved are looked up anew, one fault each (under a hypervisor, two).
+ */
+static size_t most_blocks(const struct image *img)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < img->nmaps; i++)
+		if (heap_is_anonymous(&img->maps[i]))
+			bytes += img->maps[i].end - img->maps[i].start;
+	return bytes / MIN_CHUNK < MAX_RESERVED ? (size_t)(bytes / MIN_CHUNK) : MAX_RESERVED;
+}
 
 int heap_more_blocks(struct heap_builder *b)
 {
-	size_t room = b->blocks_room ? b->blocks_room * 2 : 4096;
-	struct block *grown = realloc(b->heap->blocks, room * sizeof(*grown));
+	size_t room = b->blocks_room ? b->blocks_room * 2 : most_blocks(b->img);
+	struct block *grown = room > FEW_BLOCKS ? realloc(b->heap->blocks, room * sizeof(*grown))
+	                                        : NULL;
 
+	if (!grown && !b->blocks_room) { /* not needed, or more than may be had at once */
+		room = FEW_BLOCKS;
+		grown = malloc(room * sizeof(*grown));
+	}
 	if (!grown)
 		return -ENOMEM;
+	large_table(grown, room * sizeof(*grown));
 	b->heap->blocks = grown;
 	b->blocks_room = room;
 	return 0;
@@ -189,15 +214,12 @@ static int by_address(const void *a, const void *b)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-/* Walkers go upwards, so this is one look at each block; damage can make segments overlap, though. */
+/* Walkers go upwards within a segment, but arenas come as they are listed, and damage can make segments overlap. */
 static void order_blocks(struct heap *h)
 {
-	bool ordered = true;
 	size_t n = 0;
 
-	for (size_t i = 1; i < h->nblocks && ordered; i++)
-		ordered = h->blocks[i - 1].address < h->blocks[i].address;
-	if (ordered)
+	if (!h->nblocks)
 		return;
 	qsort(h->blocks, h->nblocks, sizeof(*h->blocks), by_address);
 	for (size_t i = 1; i < h->nblocks; i++)
@@ -250,7 +272,8 @@ struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap)
 struct seep_error *heap_walk_with(const struct image *img, const struct heap_options *opts,
                                   struct heap **ret_heap)
 {
-	struct heap_builder b = { .heap = calloc(1, sizeof(struct heap)),
+	struct heap_builder b = { .img = img,
+		                  .heap = calloc(1, sizeof(struct heap)),
 		                  .params_only = opts->params_only,
 		                  .free_chunks = opts->free_chunks };
 	struct block *fitted;
@@ -272,7 +295,8 @@ struct seep_error *heap_walk_with(const struct image *img, const struct heap_opt
 		return &seep_error_nomem;
 	}
 	heap_note_others(img, b.heap);
-	order_blocks(b.heap);
+	if (b.disordered)
+		order_blocks(b.heap);
 	merge_ranges(b.heap);
 	order_free(b.heap);
 	fitted = realloc(b.heap->blocks, (b.heap->nblocks + 1) * sizeof(*fitted));

@@ -8,10 +8,13 @@
 
 /* A heap being filled.  Functions return 0 or -ENOMEM; nothing is lost by a failure but what was to be added. */
 struct heap_builder {
+	const struct image *img;
 	struct heap *heap;
 	bool params_only;
 	size_t blocks_room, ranges_room, free_room, pieces_room;
 	bool free_chunks; /* wanted: else heap_add_free() and heap_add_piece() do nothing */
+	uint64_t last;    /* address of the block added last */
+	bool disordered;  /* one was added below another */
 };
 
 int heap_more_blocks(struct heap_builder *b); /* makes room for at least one more */
@@ -33,6 +36,8 @@ static inline int heap_add_block(struct heap_builder *b, uint64_t address, uint6
 		if (r < 0)
 			return r;
 	}
+	b->disordered |= address <= b->last;
+	b->last = address;
 	b->heap->blocks[b->heap->nblocks++] = (struct block){ .address = address,
 		                                              .flags = (uint16_t)flags,
 		                                              .size = size < most ? size : most };

@@ -165,10 +165,8 @@ struct diff_change diff_change(const struct diff *d, const struct group_sum *fir
 
 static int add_items(struct diff_groups *out, const struct groups *g, struct idmap *map)
 {
-	out->items = calloc(g->n + 1, sizeof(*out->items));
-	out->course = calloc((g->n + 1) * out->nsides, sizeof(*out->course));
-	large_table(out->items, g->n * sizeof(*out->items));
-	large_table(out->course, g->n * out->nsides * sizeof(*out->course));
+	out->items = large_zero((g->n + 1) * sizeof(*out->items));
+	out->course = large_zero((g->n + 1) * out->nsides * sizeof(*out->course));
 	if (!out->items || !out->course)
 		return -1;
 	for (uint32_t i = 0; i < g->n; i++) {

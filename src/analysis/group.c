@@ -81,8 +81,7 @@ struct group_sum groups_total(const struct view *v)
 
 static int groups_alloc(struct groups *g, size_t n)
 {
-	g->items = calloc(n ? n : 1, sizeof(*g->items));
-	large_table(g->items, n * sizeof(*g->items));
+	g->items = large_zero(n * sizeof(*g->items));
 	if (!g->items)
 		return -1;
 	for (size_t i = 0; i < n; i++)

@@ -19,17 +19,16 @@
 /* Room for one more item of `size` bytes after the n there are.  -1: no memory, or too many; then nothing changed. */
 static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
 {
-	size_t want = *cap ? *cap * 2 : 64;
+	size_t want = large_next(*cap, 64, size);
 	void *p;
 
 	if (n < *cap)
 		return 0;
 	if (n >= UINT32_MAX - 1)
 		return -1;
-	p = reallocarray(*array, want, size);
+	p = large_resize(*array, n * size, want * size);
 	if (!p)
 		return -1;
-	large_table(p, want * size);
 	*array = p;
 	*cap = want;
 	return 0;

@@ -25,8 +25,7 @@ int buf_reserve(struct buf *b, size_t extra)
 	cap = b->cap ? b->cap : 64;
 	while (cap < need)
 		cap *= 2;
-	p = realloc(b->data, cap);
-	large_table(p, cap);
+	p = large_resize(b->data, b->data ? b->len + 1 : 0, cap);
 	if (!p) {
 		b->failed = true;
 		return -ENOMEM;

@@ -29,13 +29,12 @@ int idmap_reserve(struct idmap *m, size_t n)
 	if (n > SIZE_MAX / 4)
 		return -ENOMEM;
 	while (cap / 3 * 2 <= n)
-		cap *= 2;
+		cap = large_next(cap, 0, sizeof(*slots));
 	if (cap == m->cap)
 		return 0;
-	slots = calloc(cap, sizeof(*slots));
+	slots = large_zero(cap * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
-	large_table(slots, cap * sizeof(*slots));
 	for (size_t i = 0; i < m->cap; i++)
 		if (m->slots[i].id_plus_1)
 			place(slots, cap, m->slots[i].hash, m->slots[i].id_plus_1);

@@ -3,29 +3,35 @@
  * Large tables in huge pages.  A profile of 50,000 sites is tens of megabytes of arrays and hash tables that are visited
  * in no order at all: with pages of 4 KiB nearly every visit misses the TLB too, and filling the tables is a fault for
  * each of them.  Where the kernel gives huge pages to those who ask (its default is "madvise"), a third of the time goes.
+ *
+ * Only what is aligned to a huge page can be one, which what malloc() maps never is; and a table that mremap() moves loses
+ * its huge pages and pays a fault for each small one.  So large tables are aligned, and copied when they grow.
+ *
+ * All of these return memory for free(), or NULL when there is none.
  */
 #ifndef SEEP_BASE_LARGE_H
 #define SEEP_BASE_LARGE_H
 
 #include <stddef.h>
-#include <stdint.h>
-#include <sys/mman.h>
 
-#define LARGE_TABLE (4u << 20)
+#define LARGE_PAGE (2u << 20)
+
+/* n bytes, not initialized. */
+void *large_alloc(size_t n);
+/* n bytes, zero. */
+void *large_zero(size_t n);
+/* p, of which `used` bytes matter, with n bytes; p is gone unless NULL comes back. */
+void *large_resize(void *p, size_t used, size_t n);
 
 /*
- * Asks for them for n bytes just got from malloc(), calloc() or realloc(), if that is large; p may be NULL.  The whole pages
- * around it are meant: the header that malloc() keeps in front is in the same mapping, and must stay so for realloc() to
- * be able to move it.
+ * How many items of `size` bytes a table should have after `cap`, `first` the first time.  It doubles, but for the sizes
+ * between what malloc() keeps in its heap and a huge page, which cost more faults than the huge page does.
  */
-static inline void large_table(void *p, size_t n)
+static inline size_t large_next(size_t cap, size_t first, size_t size)
 {
-	const uintptr_t page = 4096;
-	uintptr_t start = (uintptr_t)p & ~(page - 1);
+	size_t next = cap ? cap * 2 : first;
 
-	if (p && n >= LARGE_TABLE)
-		madvise((void *)start, ((uintptr_t)p + n - start + page - 1) & ~(page - 1),
-		        MADV_HUGEPAGE);
+	return next * size > (128u << 10) && next * size < LARGE_PAGE ? LARGE_PAGE / size : next;
 }
 
 #endif

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define MAX_ITEMS (UINT32_MAX - 2)
+#define MOST_RESERVED (1u << 20)
 #define MAX_NAME 16384
 #define MAX_NAMES (2ull << 30)
 
@@ -42,27 +43,50 @@ void builder_release(struct builder *b)
 	idmap_release(&b->cells);
 }
 
-static bool grow(struct builder *b, void **array, size_t n, size_t *cap, size_t size)
+static bool resize(struct builder *b, void **array, size_t n, size_t *cap, size_t size, size_t want)
 {
-	size_t want = *cap ? *cap * 2 : 16;
-	void *p;
+	void *p = n < MAX_ITEMS ? large_resize(*array, n * size, want * size) : NULL;
 
-	if (b->failed)
-		return false;
-	if (n < *cap)
-		return true;
-	p = n < MAX_ITEMS ? reallocarray(*array, want, size) : NULL;
 	if (!p) {
 		b->failed = true;
 		return false;
 	}
-	large_table(p, want * size);
 	*array = p;
 	*cap = want;
 	return true;
 }
+
+static bool grow(struct builder *b, void **array, size_t n, size_t *cap, size_t size)
+{
+	if (b->failed)
+		return false;
+	return n < *cap || resize(b, array, n, cap, size, large_next(*cap, 16, size));
+}
 #define GROW(b, what) \
 	grow(b, (void **)&(b)->p->what, (b)->p->n##what, &(b)->cap_##what, sizeof(*(b)->p->what))
+
+static void reserve(struct builder *b, struct idmap *m, void **array, size_t n, size_t *cap,
+                    size_t size, size_t want)
+{
+	if (want > MOST_RESERVED) /* a file can say anything */
+		want = MOST_RESERVED;
+	if (want < *cap || b->failed)
+		return;
+	if (idmap_reserve(m, want) < 0)
+		b->failed = true;
+	else
+		resize(b, array, n, cap, size, want);
+}
+#define RESERVE(b, what, want)                                                            \
+	reserve(b, &(b)->what, (void **)&(b)->p->what, (b)->p->n##what, &(b)->cap_##what, \
+	        sizeof(*(b)->p->what), want)
+
+void builder_reserve(struct builder *b, size_t frames, size_t symbols, size_t sites)
+{
+	RESERVE(b, frames, frames);
+	RESERVE(b, symbols, symbols);
+	RESERVE(b, sites, sites);
+}
 
 static bool index_it(struct builder *b, struct idmap *m, uint64_t hash, size_t id)
 {

@@ -25,6 +25,8 @@ struct builder {
 struct seep_error *builder_init(struct builder *b, const struct format_input *in,
                                 const char *format_title);
 void builder_release(struct builder *b);
+/* Room for as many, where a file says beforehand how many there will be. */
+void builder_reserve(struct builder *b, size_t frames, size_t symbols, size_t sites);
 #define _cleanup_builder_ __attribute__((cleanup(builder_release)))
 
 /* The child of `parent` with these properties; made when it is not there yet. */

@@ -29,8 +29,7 @@ static int grow(struct live_blocks *l)
 {
 	struct live_blocks bigger = { .cap = l->cap ? l->cap * 2 : 1024, .n = l->n };
 
-	bigger.slots = calloc(bigger.cap, sizeof(*bigger.slots));
-	large_table(bigger.slots, bigger.cap * sizeof(*bigger.slots));
+	bigger.slots = large_zero(bigger.cap * sizeof(*bigger.slots));
 	if (!bigger.slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < l->cap; i++)

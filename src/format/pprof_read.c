@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
+#include "base/large.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct spans {
 	struct span *items;
 	size_t n, cap;
 	struct idmap index; /* by the entry's id, for mappings, locations and functions */
+	bool counted;       /* the ids are 1, 2, 3 …: not indexed */
 };
 
 /* Which value of a sample is what; MAX_TYPES: none. */
@@ -74,8 +76,9 @@ struct reader {
 static void add_span(struct reader *r, struct spans *s, const uint8_t *data, size_t len)
 {
 	if (s->n == s->cap) {
-		size_t cap = s->cap ? s->cap * 2 : 256;
-		struct span *p = s->n < UINT32_MAX / 2 ? reallocarray(s->items, cap, sizeof(*p))
+		size_t cap = large_next(s->cap, 256, sizeof(*s->items));
+		struct span *p = s->n < UINT32_MAX / 2 ? large_resize(s->items, s->n * sizeof(*p),
+		                                                      cap * sizeof(*p))
 		                                       : NULL;
 
 		if (!p) {
@@ -224,6 +227,9 @@ static void take_comment(struct reader *r, uint64_t number)
 /* The entry with that id; s->n: none. */
 static size_t entry(const struct spans *s, uint64_t id)
 {
+	if (s->counted)
+		return id && id <= s->n ? id - 1 : s->n;
+
 	uint64_t hash = hash_mix(id, 0);
 	size_t pos = idmap_first(&s->index, hash);
 	uint32_t i;
@@ -237,9 +243,16 @@ static size_t entry(const struct spans *s, uint64_t id)
 /* Of several with one id the first counts (and only that is indexed, or a hostile file would make long chains). */
 static void index_by_id(struct reader *r, struct spans *s)
 {
+	s->counted = true;
+	for (size_t i = 0; i < s->n; i++) {
+		s->items[i].id = number_in(s->items[i], 1);
+		s->counted &= s->items[i].id == i + 1;
+	}
+	if (s->counted) /* as most writers do: there is nothing to look up */
+		return;
 	r->b.failed |= idmap_reserve(&s->index, s->n) < 0;
 	for (size_t i = 0; i < s->n && !r->b.failed; i++) {
-		uint64_t id = s->items[i].id = number_in(s->items[i], 1);
+		uint64_t id = s->items[i].id;
 
 		if (entry(s, id) == s->n && idmap_add(&s->index, hash_mix(id, 0), (uint32_t)i) < 0)
 			r->b.failed = true;
@@ -590,6 +603,9 @@ static struct seep_error *read_all(struct reader *r, const struct buf *raw,
 	find_program(r);
 	for (size_t i = 0; i < r->mappings.n; i++)
 		module_of(r, r->mappings.items[i].id);
+	/* A stack each, whose last frame is its own, and a name for each place: about as many, seldom more. */
+	builder_reserve(&r->b, r->samples.n + r->locations.n + 1, r->locations.n + 1,
+	                r->samples.n + 1);
 	for (size_t i = 0; i < r->samples.n && !r->b.failed; i++)
 		take_sample(r, r->samples.items[i]);
 	if (r->negative)

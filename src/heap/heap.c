@@ -40,8 +40,11 @@ static size_t most_blocks(const struct image *img)
 int heap_more_blocks(struct heap_builder *b)
 {
 	size_t room = b->blocks_room ? b->blocks_room * 2 : most_blocks(b->img);
-	struct block *grown = room > FEW_BLOCKS ? realloc(b->heap->blocks, room * sizeof(*grown))
-	                                        : NULL;
+	struct block *grown = NULL;
+
+	if (room > FEW_BLOCKS)
+		grown = large_resize(b->heap->blocks, b->heap->nblocks * sizeof(*grown),
+		                     room * sizeof(*grown));
 
 	if (!grown && !b->blocks_room) { /* not needed, or more than may be had at once */
 		room = FEW_BLOCKS;
@@ -49,7 +52,6 @@ int heap_more_blocks(struct heap_builder *b)
 	}
 	if (!grown)
 		return -ENOMEM;
-	large_table(grown, room * sizeof(*grown));
 	b->heap->blocks = grown;
 	b->blocks_room = room;
 	return 0;

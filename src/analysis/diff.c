@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 #include "profile/profile.h"
 
 struct joiner {
@@ -380,9 +381,9 @@ static int join_site(struct joiner *j, const struct prof_site *s, uint32_t stack
 static int join_stacks(struct joiner *j, size_t side)
 {
 	const struct profile *p = j->d->sides[side];
-	_cleanup_free_ uint32_t *frame_of = calloc(p->nframes, sizeof(*frame_of));
+	_cleanup_free_ uint32_t *frame_of = large_zero(p->nframes * sizeof(*frame_of));
 
-	j->d->site_of[side] = calloc(p->nsites + 1, sizeof(uint32_t));
+	j->d->site_of[side] = large_zero((p->nsites + 1) * sizeof(uint32_t));
 	if (!frame_of || !j->d->site_of[side])
 		return -1;
 	for (size_t i = 1; i < p->nframes; i++)

@@ -470,7 +470,7 @@ struct seep_error *node_pairs_make(struct diff *d, const struct view *v, struct 
 	_cleanup_node_pairs_ struct node_pairs out = { .n = v->nnodes };
 	struct seep_error *err = NULL;
 
-	out.items = calloc(out.n, sizeof(*out.items));
+	out.items = large_zero(out.n * sizeof(*out.items));
 	if (!out.items)
 		return &seep_error_nomem;
 	if (d) {

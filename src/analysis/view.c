@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 #include "profile/profile.h"
 
 #define MATCH_FOCUS 0x1u
@@ -350,9 +351,9 @@ static int alloc_builder(struct builder *b)
 	b->module_id = calloc(p->nmodules + 1, sizeof(uint32_t));
 	b->symbol_first = calloc(p->nsymbols, sizeof(uint32_t));
 	b->symbol_module = calloc(p->nsymbols, sizeof(uint32_t));
-	b->frame_location = calloc(p->nframes, sizeof(uint32_t));
+	b->frame_location = large_zero(p->nframes * sizeof(uint32_t));
 	b->frame_matches = calloc(p->nframes, 1);
-	b->frame_node = calloc(p->nframes, sizeof(uint32_t));
+	b->frame_node = large_zero(p->nframes * sizeof(uint32_t));
 	b->v->site_node = calloc(p->nsites + 1, sizeof(uint32_t));
 	return b->module_id && b->symbol_first && b->symbol_module && b->frame_location &&
 	                       b->frame_matches && b->frame_node && b->v->site_node

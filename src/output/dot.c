@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 #include "output/picture.h"
 #include "output/units.h"
 #include "profile/profile.h"
@@ -527,7 +528,7 @@ struct seep_error *dot_write(const struct view *v, const struct dot_options *o, 
 	if (err)
 		return err;
 	g.nboxes = v->nfunctions + 1;
-	g.boxes = calloc(g.nboxes, sizeof(*g.boxes));
+	g.boxes = large_zero(g.nboxes * sizeof(*g.boxes));
 	if (!g.boxes)
 		return &seep_error_nomem;
 	sum_boxes(&g);

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 #include "output/flame_private.h"
 #include "output/markup.h"
 #include "output/report_private.h"
@@ -80,7 +81,7 @@ static uint32_t child_of(struct flame *f, struct idmap *map, uint32_t parent, ui
 /* The view's own sums, to name a node by its heaviest line. */
 static double *view_weights(const struct picture *p)
 {
-	double *w = calloc(p->pairs.n, sizeof(*w));
+	double *w = large_zero(p->pairs.n * sizeof(*w));
 
 	for (size_t i = p->pairs.n; w && i-- > 0;) {
 		w[i] += fabs((double)picture_value(p, &p->pairs.items[i]));
@@ -104,7 +105,7 @@ static int fill(struct flame *f)
 		return -1;
 	for (size_t i = 1; i < n; i++)
 		want += used[i];
-	f->nodes = calloc(want, sizeof(*f->nodes));
+	f->nodes = large_zero(want * sizeof(*f->nodes));
 	if (!f->nodes)
 		return -1;
 	f->nodes[0].location = UINT32_MAX;

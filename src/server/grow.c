@@ -16,6 +16,7 @@
 #include "base/array.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/large.h"
 #include "profile/profile.h"
 
 #include <stdlib.h>
@@ -105,7 +106,7 @@ void grow_add(struct tree_builder *t, uint32_t node, const struct leaf_value *v)
 /* What is at each node of the view and below it: by that, a function's heaviest line names it. */
 static struct leaf_value *totals(const struct view *v, const struct leaf_value *values)
 {
-	struct leaf_value *sum = calloc(v->nnodes + 1, sizeof(*sum));
+	struct leaf_value *sum = large_zero((v->nnodes + 1) * sizeof(*sum));
 
 	for (size_t i = v->nnodes; sum && i-- > 0;) {
 		sum[i].value = prof_add(sum[i].value, values[i].value);
@@ -239,11 +240,11 @@ static int by_parent_widest_first(const void *a, const void *b)
 /* Into the order of a walk. */
 static void order(struct tree_builder *t)
 {
-	_cleanup_free_ struct child *children = calloc(t->n + 1, sizeof(*children));
+	_cleanup_free_ struct child *children = large_zero((t->n + 1) * sizeof(*children));
 	_cleanup_free_ size_t *next = calloc(t->n + 1, sizeof(*next));
 	_cleanup_free_ uint32_t *path = calloc(t->n + 1, sizeof(*path));
 	_cleanup_free_ uint32_t *placed = calloc(t->n + 1, sizeof(*placed));
-	struct grown_node *sorted = calloc(t->n + 1, sizeof(*sorted));
+	struct grown_node *sorted = large_zero((t->n + 1) * sizeof(*sorted));
 	size_t nchildren = t->n - 1, out = 1, depth = 0;
 
 	if (!children || !next || !path || !placed || !sorted) {

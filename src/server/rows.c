@@ -9,6 +9,7 @@
 #include "analysis/view.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/large.h"
 #include "profile/estimate.h"
 #include "profile/profile.h"
 #include "store/store.h"
@@ -44,7 +45,7 @@ static struct seep_error *of_diff(const struct look *l, enum group_by by, struct
 
 	if (err)
 		return err;
-	r->items = calloc(g.n + 1, sizeof(*r->items));
+	r->items = large_zero((g.n + 1) * sizeof(*r->items));
 	if (!r->items)
 		return &seep_error_nomem;
 	r->sum = group_measure(&g.sum[1], l->measure);
@@ -96,7 +97,7 @@ static struct seep_error *of_profile(const struct look *l, enum group_by by, str
 
 	if (err)
 		return err;
-	r->items = calloc(g.n + 1, sizeof(*r->items));
+	r->items = large_zero((g.n + 1) * sizeof(*r->items));
 	if (!r->items)
 		return &seep_error_nomem;
 	r->sum = group_measure(&g.sum, l->measure);

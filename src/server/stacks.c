@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/large.h"
 #include "profile/profile.h"
 
 #include <inttypes.h>
@@ -165,7 +166,7 @@ static uint64_t side_total(const struct leaf_value *values, size_t n, bool base)
 
 struct seep_error *stacks_values(const struct look *l, struct leaf_value **ret_values)
 {
-	struct leaf_value *values = calloc(l->v->nnodes + 1, sizeof(*values));
+	struct leaf_value *values = large_zero((l->v->nnodes + 1) * sizeof(*values));
 	uint64_t first, last;
 
 	if (!values)

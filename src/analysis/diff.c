@@ -42,6 +42,7 @@ struct joiner {
 };
 
 #define GROW(j, what) ARRAY_GROW((j)->out, j, what)
+#define RESERVE(j, what, want) ARRAY_RESERVE((j)->out, j, what, want)
 
 /* ---- modules -------------------------------------------------------------- */
 
@@ -322,13 +323,25 @@ static int join_symbols(struct joiner *j, size_t side)
 
 /* ---- frames and sites --------------------------------------------------------- */
 
+static bool is_frame(const struct joiner *j, uint32_t id, const struct prof_frame *f)
+{
+	const struct prof_frame *to = &j->out->frames[id];
+
+	return to->parent == f->parent && to->module == f->module && to->symbol == f->symbol &&
+	       (f->symbol || to->pc == f->pc);
+}
+
+/*
+ * `guess` is the frame after the one found before: two snapshots of one process have their frames in the same order for
+ * the most part, and a guess that holds saves a look all over the index.
+ */
 static int join_frame(struct joiner *j, size_t side, const struct prof_frame *f, uint32_t *frame_of,
-                      uint32_t *ret_id)
+                      uint32_t guess, uint32_t *ret_id)
 {
 	const struct profile *p = j->d->sides[side];
 	uint32_t module = joint_module(j, side, f->module), parent = frame_of[f->parent], symbol = 0;
 	uint64_t address = joint_address(j, side, f, module), hash;
-	struct prof_frame *to;
+	struct prof_frame made;
 	size_t pos;
 
 	if (is_named(p, f))
@@ -336,37 +349,49 @@ static int join_frame(struct joiner *j, size_t side, const struct prof_frame *f,
 	else if (comparable(j, module))
 		find_place(j, module, address, &symbol);
 	/* with a symbol the address is only the first one seen */
+	made = (struct prof_frame){
+		.pc = address, .parent = parent, .module = module, .symbol = symbol
+	};
+	if (guess && guess < j->out->nframes && is_frame(j, guess, &made)) {
+		*ret_id = guess;
+		return 0;
+	}
 	hash = hash_mix(hash_mix(parent, module), symbol ? symbol : ~address);
 	pos = idmap_first(&j->frames, hash);
-	while (idmap_get(&j->frames, &pos, hash, ret_id)) {
-		to = &j->out->frames[*ret_id];
-		if (to->parent == parent && to->module == module && to->symbol == symbol &&
-		    (symbol || to->pc == address))
+	while (idmap_get(&j->frames, &pos, hash, ret_id))
+		if (is_frame(j, *ret_id, &made))
 			return 0;
-	}
 	*ret_id = (uint32_t)j->out->nframes;
 	if (GROW(j, frames) < 0 || idmap_add(&j->frames, hash, *ret_id) < 0)
 		return -1;
-	j->out->frames[j->out->nframes++] = (struct prof_frame){
-		.pc = address, .parent = parent, .module = module, .symbol = symbol
-	};
+	j->out->frames[j->out->nframes++] = made;
 	return 0;
 }
 
-static int join_site(struct joiner *j, const struct prof_site *s, uint32_t stack, uint32_t *ret_id)
+static bool is_site(struct joiner *j, uint32_t id, const struct prof_site *s, uint32_t stack)
+{
+	struct prof_site *to = &j->out->sites[id];
+
+	if (to->stack != stack || to->kind != s->kind)
+		return false;
+	to->cut_depth |= s->cut_depth;
+	to->cut_no_cfi |= s->cut_no_cfi;
+	return true;
+}
+
+static int join_site(struct joiner *j, const struct prof_site *s, uint32_t stack, uint32_t guess,
+                     uint32_t *ret_id)
 {
 	uint64_t hash = hash_mix(stack, s->kind);
 	size_t pos = idmap_first(&j->sites, hash);
 
-	while (idmap_get(&j->sites, &pos, hash, ret_id)) {
-		struct prof_site *to = &j->out->sites[*ret_id];
-
-		if (to->stack == stack && to->kind == s->kind) {
-			to->cut_depth |= s->cut_depth;
-			to->cut_no_cfi |= s->cut_no_cfi;
-			return 0;
-		}
+	if (guess < j->out->nsites && is_site(j, guess, s, stack)) {
+		*ret_id = guess;
+		return 0;
 	}
+	while (idmap_get(&j->sites, &pos, hash, ret_id))
+		if (is_site(j, *ret_id, s, stack))
+			return 0;
 	*ret_id = (uint32_t)j->out->nsites;
 	if (GROW(j, sites) < 0 || idmap_add(&j->sites, hash, *ret_id) < 0)
 		return -1;
@@ -382,16 +407,21 @@ static int join_stacks(struct joiner *j, size_t side)
 {
 	const struct profile *p = j->d->sides[side];
 	_cleanup_free_ uint32_t *frame_of = large_zero(p->nframes * sizeof(*frame_of));
+	uint32_t *site_of;
 
 	j->d->site_of[side] = large_zero((p->nsites + 1) * sizeof(uint32_t));
-	if (!frame_of || !j->d->site_of[side])
+	site_of = j->d->site_of[side];
+	if (!frame_of || !site_of || idmap_reserve(&j->frames, p->nframes) < 0 ||
+	    idmap_reserve(&j->sites, p->nsites) < 0 || RESERVE(j, frames, p->nframes) < 0 ||
+	    RESERVE(j, sites, p->nsites) < 0)
 		return -1;
 	for (size_t i = 1; i < p->nframes; i++)
-		if (join_frame(j, side, &p->frames[i], frame_of, &frame_of[i]) < 0)
+		if (join_frame(j, side, &p->frames[i], frame_of, frame_of[i - 1] + 1,
+		               &frame_of[i]) < 0)
 			return -1;
 	for (size_t i = 0; i < p->nsites; i++)
 		if (join_site(j, &p->sites[i], frame_of[p->sites[i].stack],
-		              &j->d->site_of[side][i]) < 0)
+		              i ? site_of[i - 1] + 1 : 0, &site_of[i]) < 0)
 			return -1;
 	return 0;
 }
@@ -604,14 +634,13 @@ void diff_load(struct diff *d, size_t side)
 {
 	const struct profile *p = d->sides[side];
 
+	/* The lifetimes are not joined: they are zero, and a third of a site. */
 	for (size_t i = 0; i < d->joint->nsites; i++) {
-		const struct prof_site *s = &d->joint->sites[i];
+		struct prof_site *s = &d->joint->sites[i];
 
-		d->joint->sites[i] = (struct prof_site){ .stack = s->stack,
-			                                 .kind = s->kind,
-			                                 .cut_depth = s->cut_depth,
-			                                 .cut_no_cfi = s->cut_no_cfi,
-			                                 .oldest = UINT64_MAX };
+		s->alloc = s->freed = s->inuse = s->peak = (struct prof_value){ 0 };
+		s->samples = s->inuse_samples = 0;
+		s->oldest = UINT64_MAX;
 	}
 	for (size_t i = 0; i < p->nsites; i++) {
 		const struct prof_site *s = &p->sites[i];

@@ -16,13 +16,12 @@
 
 #include "base/large.h"
 
-/* Room for one more item of `size` bytes after the n there are.  -1: no memory, or too many; then nothing changed. */
-static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
+/* Room for `want` items of `size` bytes in all, n of which are there.  -1: no memory, or too many; then nothing changed. */
+static inline int array_reserve(void **array, size_t n, size_t *cap, size_t want, size_t size)
 {
-	size_t want = large_next(*cap, 64, size);
 	void *p;
 
-	if (n < *cap)
+	if (want <= *cap)
 		return 0;
 	if (n >= UINT32_MAX - 1)
 		return -1;
@@ -34,10 +33,20 @@ static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
 	return 0;
 }
 
+/* Room for one more. */
+static inline int array_grow(void **array, size_t n, size_t *cap, size_t size)
+{
+	return n < *cap ? 0 : array_reserve(array, n, cap, large_next(*cap, 64, size), size);
+}
+
 /* One more of `what` in `owner`, whose count is named nWHAT; `caps` has its room, named cap_WHAT. */
 #define ARRAY_GROW(owner, caps, what)                                              \
 	array_grow((void **)&(owner)->what, (owner)->n##what, &(caps)->cap_##what, \
 	           sizeof(*(owner)->what))
+/* Room for `want` of them. */
+#define ARRAY_RESERVE(owner, caps, what, want)                                              \
+	array_reserve((void **)&(owner)->what, (owner)->n##what, &(caps)->cap_##what, want, \
+	              sizeof(*(owner)->what))
 
 /* A copy; of NULL it is NULL.  -1: no memory. */
 static inline int str_copy(char **to, const char *from)

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/idmap.h"
 #include "base/large.h"
+#include "base/select.h"
 #include "output/flame_private.h"
 #include "output/markup.h"
 #include "output/report_private.h"
@@ -131,20 +132,22 @@ static int fill(struct flame *f)
 	return 0;
 }
 
-static int widest_first(const void *a, const void *b)
+/* Of numbers that are not negative, in the order of the numbers. */
+static uint64_t bits_of(double v)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	uint64_t bits;
 
-	return x > y ? -1 : x < y;
+	memcpy(&bits, &v, sizeof(bits));
+	return bits;
 }
 
 /* Keeps the `most` widest.  A caller is at least as wide as what it called, and comes before it: it stays where that stays. */
 static int fold(struct flame *f, size_t most)
 {
-	_cleanup_free_ double *widths = NULL;
+	_cleanup_free_ uint64_t *widths = NULL;
 	_cleanup_free_ uint32_t *to = NULL;
-	double least;
-	size_t n = 1, equal = 0;
+	uint64_t least;
+	size_t n = 1, equal = most; /* how many of that width there is room for */
 
 	if (!most || f->n <= most)
 		return 0;
@@ -153,21 +156,20 @@ static int fold(struct flame *f, size_t most)
 	if (!widths || !to)
 		return -1;
 	for (size_t i = 0; i < f->n; i++)
-		widths[i] = f->nodes[i].width;
-	qsort(widths, f->n, sizeof(*widths), widest_first);
-	least = widths[most - 1];
-	for (size_t i = most; i-- > 0 && widths[i] == least;)
-		equal++; /* how many of that width there is room for */
+		widths[i] = bits_of(f->nodes[i].width);
+	least = select_largest(widths, f->n, most);
+	for (size_t i = 0; i < f->n; i++)
+		equal -= widths[i] > least;
 	for (size_t i = 1; i < f->n; i++) {
 		struct flame_node *node = &f->nodes[i];
 		uint32_t parent = to[node->parent];
 
-		if (node->width < least || (node->width == least && !equal)) {
+		if (bits_of(node->width) < least || (bits_of(node->width) == least && !equal)) {
 			to[i] = parent;
 			picture_pair_add(&f->nodes[parent].self, &node->self);
 			continue;
 		}
-		equal -= node->width == least;
+		equal -= bits_of(node->width) == least;
 		node->parent = parent;
 		to[i] = (uint32_t)n;
 		f->nodes[n++] = *node;

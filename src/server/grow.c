@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/large.h"
+#include "base/select.h"
 #include "profile/profile.h"
 
 #include <stdlib.h>
@@ -173,20 +174,13 @@ static uint64_t width(const struct grown_node *n)
 	return n->value > n->base ? n->value : n->base;
 }
 
-static int widest_first(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x > y ? -1 : x < y;
-}
-
 /* A node is never wider than its parent, so what is kept is connected; what goes is its parent's own. */
 static void cut(struct tree_builder *t, size_t most)
 {
 	_cleanup_free_ uint64_t *widths = NULL;
 	_cleanup_free_ uint32_t *to = NULL;
 	uint64_t least;
-	size_t n = 1, equal = 0;
+	size_t n = 1, equal = most; /* how many of that width there is room for */
 
 	if (t->n <= most)
 		return;
@@ -198,10 +192,9 @@ static void cut(struct tree_builder *t, size_t most)
 	}
 	for (size_t i = 0; i < t->n; i++)
 		widths[i] = width(&t->nodes[i]);
-	qsort(widths, t->n, sizeof(*widths), widest_first);
-	least = widths[most - 1];
-	for (size_t i = most; i-- > 0 && widths[i] == least;)
-		equal++;
+	least = select_largest(widths, t->n, most);
+	for (size_t i = 0; i < t->n; i++)
+		equal -= widths[i] > least;
 	for (size_t i = 1; i < t->n; i++) {
 		struct grown_node node = t->nodes[i];
 		bool parent_kept = !node.parent || to[node.parent];
@@ -222,16 +215,14 @@ static void cut(struct tree_builder *t, size_t most)
 }
 
 struct child {
-	uint32_t parent, node;
+	uint32_t node;
 	uint64_t width;
 };
 
-static int by_parent_widest_first(const void *a, const void *b)
+static int widest_first(const void *a, const void *b)
 {
 	const struct child *x = a, *y = b;
 
-	if (x->parent != y->parent)
-		return x->parent < y->parent ? -1 : 1;
 	if (x->width != y->width)
 		return x->width > y->width ? -1 : 1;
 	return x->node < y->node ? -1 : x->node > y->node;
@@ -241,35 +232,39 @@ static int by_parent_widest_first(const void *a, const void *b)
 static void order(struct tree_builder *t)
 {
 	_cleanup_free_ struct child *children = large_zero((t->n + 1) * sizeof(*children));
-	_cleanup_free_ size_t *next = calloc(t->n + 1, sizeof(*next));
+	/* of each node: where its children begin, first to be filled in, then to be placed; the next node's are its end */
+	_cleanup_free_ uint32_t *first = calloc(t->n + 2, sizeof(*first));
+	_cleanup_free_ uint32_t *next = calloc(t->n + 2, sizeof(*next));
 	_cleanup_free_ uint32_t *path = calloc(t->n + 1, sizeof(*path));
 	_cleanup_free_ uint32_t *placed = calloc(t->n + 1, sizeof(*placed));
 	struct grown_node *sorted = large_zero((t->n + 1) * sizeof(*sorted));
-	size_t nchildren = t->n - 1, out = 1, depth = 0;
+	size_t out = 1, depth = 0;
 
-	if (!children || !next || !path || !placed || !sorted) {
+	if (!children || !first || !next || !path || !placed || !sorted) {
 		free(sorted);
 		t->failed = true;
 		return;
 	}
 	for (size_t i = 1; i < t->n; i++)
-		children[i - 1] =
-			(struct child){ t->nodes[i].parent, (uint32_t)i, width(&t->nodes[i]) };
-	qsort(children, nchildren, sizeof(*children), by_parent_widest_first);
-	for (size_t i = nchildren; i-- > 0;)
-		next[children[i].parent] = i;
-	for (size_t i = 0; i < t->n; i++) /* a node without children must not find another's */
-		if (next[i] < nchildren && children[next[i]].parent != i)
-			next[i] = nchildren;
+		first[t->nodes[i].parent + 1]++;
+	for (size_t i = 1; i <= t->n; i++)
+		next[i] = first[i] += first[i - 1];
+	for (size_t i = 1; i < t->n; i++)
+		children[next[t->nodes[i].parent]++] =
+			(struct child){ (uint32_t)i, width(&t->nodes[i]) };
+	for (size_t i = 0; i < t->n; i++) {
+		next[i] = first[i];
+		if (first[i + 1] - first[i] > 1)
+			qsort(&children[first[i]], first[i + 1] - first[i], sizeof(*children),
+			      widest_first);
+	}
 	sorted[0] = t->nodes[0];
 	for (path[0] = 0;;) {
 		uint32_t at = path[depth];
-		size_t c = next[at];
 
-		if (c < nchildren && children[c].parent == at) {
-			uint32_t node = children[c].node;
+		if (next[at] < first[at + 1]) {
+			uint32_t node = children[next[at]++].node;
 
-			next[at]++;
 			sorted[out] = t->nodes[node];
 			sorted[out].parent = placed[at];
 			placed[node] = (uint32_t)out++;

@@ -81,11 +81,11 @@ struct group_sum groups_total(const struct view *v)
 
 static int groups_alloc(struct groups *g, size_t n)
 {
-	g->items = large_zero(n * sizeof(*g->items));
+	g->items = large_alloc(n * sizeof(*g->items));
 	if (!g->items)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		g->items[i].self = g->items[i].total = sum_none;
+		g->items[i] = (struct group){ .self = sum_none, .total = sum_none };
 	return 0;
 }
 

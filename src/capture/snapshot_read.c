@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
+#include "base/large.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,12 +111,25 @@ static int put_field(const struct column *c, uint64_t v, uint8_t *at)
 	return -EBADMSG;
 }
 
+/* The next n bytes are zero, which stands for n records' zero: they are that already.  Most lifetimes are, and few sites have cells. */
+static bool skip_zeros(struct cursor *cur, const struct column *c, size_t n)
+{
+	/* the first byte, and each like the one before */
+	if (c->type == COL_DOUBLE || !n || n > cursor_left(cur) || cur->pos[0] ||
+	    memcmp(cur->pos, cur->pos + 1, n - 1) != 0)
+		return false;
+	cursor_bytes(cur, n);
+	return true;
+}
+
 static int get_column(struct cursor *cur, const struct column *c, uint8_t *at, size_t record,
                       size_t n)
 {
 	uint64_t last = 0;
 	int r = 0;
 
+	if (skip_zeros(cur, c, n))
+		return 0;
 	for (size_t i = 0; i < n && !r; i++, at += record) {
 		uint64_t v = cursor_uleb(cur);
 
@@ -149,7 +163,7 @@ static int get_section(struct cursor *cur, enum snapshot_section id, void *ret_r
 		least += l->columns[i].repeat;
 	if (cur->failed || n > cursor_left(cur) / least || n >= UINT32_MAX)
 		return -EBADMSG;
-	records = calloc(n ? n : 1, l->record);
+	records = large_zero(n * l->record);
 	if (!records)
 		return -ENOMEM;
 	*(void **)ret_records = records;
@@ -469,7 +483,7 @@ static struct seep_error *unpack(const struct snapshot_header *h, const uint8_t 
 	if (h->raw_size > SNAPSHOT_FREE_SIZE &&
 	    (h->raw_size - SNAPSHOT_FREE_SIZE) / SNAPSHOT_MAX_RATIO > size)
 		return is_damaged(path, "it would unpack to an absurd size");
-	raw = malloc(h->raw_size + 1);
+	raw = large_alloc(h->raw_size + 1);
 	if (!raw)
 		return &seep_error_nomem;
 	n = ZSTD_decompress(raw, h->raw_size, rest, h->packed_size);
@@ -531,7 +545,7 @@ struct seep_error *snapshot_read(const char *path, struct profile **ret_profile)
 	if (err)
 		return err;
 	size = (size_t)(h.file_size - sizeof(h));
-	file = malloc(size + 1);
+	file = large_alloc(size + 1);
 	if (!file)
 		return &seep_error_nomem;
 	err = read_bytes(fd, path, sizeof(h), file, size);

@@ -2,6 +2,7 @@
 #include "server/look.h"
 
 #include "server/api.h"
+#include "server/joints.h"
 #include "server/jsonw.h"
 #include "server/recorder.h"
 
@@ -55,9 +56,11 @@ static const struct value_word *find_value(const char *word)
 void look_release(struct look *l)
 {
 	view_free(l->v);
-	diff_free(l->diff);
+	if (!l->joint)
+		diff_free(l->diff);
 	profile_free(l->own);
 	if (l->server) {
+		joints_give(l->server->joints, l->joint);
 		profiles_release(l->server->profiles, l->view);
 		profiles_release(l->server->profiles, l->base);
 	}
@@ -245,13 +248,20 @@ static void only_growth(struct diff *d)
 	free(before);
 }
 
-static bool make_diff(struct look *l, struct reply *r)
+/* `changed`: the joint profile will be. */
+static bool make_diff(struct look *l, bool changed, struct reply *r)
 {
 	struct seep_error *err;
 
-	l->sides[0] = l->base->profile;
-	l->sides[1] = l->own ? l->own : l->view->profile;
-	err = diff_make(l->sides, 2, &l->diff);
+	if (l->own || changed || !l->view->snapshot || !l->base->snapshot) {
+		l->sides[0] = l->base->profile;
+		l->sides[1] = l->own ? l->own : l->view->profile;
+		err = diff_make(l->sides, 2, &l->diff);
+	} else {
+		err = joints_take(l->server->joints, l->base, l->view, &l->joint);
+		if (!err)
+			l->diff = l->joint->diff;
+	}
 	if (err)
 		reply_fail(r, err);
 	return !err;
@@ -373,7 +383,7 @@ static bool look_at_window(struct look *l, const struct request *q, struct reply
 	}
 	if (!id)
 		return no_snapshot(r, "fitting");
-	if (!hold_snapshot(l->server, id, &l->base, r) || !make_diff(l, r))
+	if (!hold_snapshot(l->server, id, &l->base, r) || !make_diff(l, true, r))
 		return false;
 	l->window.from_ms = l->base->time_ms;
 	only_growth(l->diff);
@@ -404,7 +414,7 @@ static bool look_at_moments(struct look *l, const struct request *q, const char 
 		return false;
 	if (!l->base)
 		return true;
-	if (!make_diff(l, r))
+	if (!make_diff(l, growth, r))
 		return false;
 	if (growth)
 		only_growth(l->diff);

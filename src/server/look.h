@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct diff;
+struct joint;
 struct jsonw;
 struct json_object;
 struct profile;
@@ -35,6 +36,7 @@ struct look {
 	struct held *view, *base; /* what it was made of; NULL: not */
 	struct profile *own;      /* a profile made for this; NULL: view's is it */
 	const struct profile *sides[2];
+	struct joint *joint; /* that `diff` is of, when others may have it afterwards; NULL: it is the look's own */
 	struct diff *diff; /* also of one that shows growth only */
 	bool shows_diff;
 	struct view *v; /* of own, of view's profile, or of the diff's joint one */

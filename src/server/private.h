@@ -15,6 +15,7 @@
 struct events;
 struct http;
 struct jobs;
+struct joints;
 struct profiles;
 struct recorder;
 struct work;
@@ -38,6 +39,7 @@ struct server {
 	struct work *work;
 	struct events *events;
 	struct profiles *profiles;
+	struct joints *joints;
 	struct jobs *jobs;
 	struct recorder *recorder;
 

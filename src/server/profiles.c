@@ -349,6 +349,14 @@ static struct seep_error *leave(struct profiles *p, struct entry *e, struct seep
 	return err;
 }
 
+struct held *profiles_hold(struct profiles *p, struct held *h)
+{
+	pthread_mutex_lock(&p->lock);
+	((struct entry *)h)->refs++;
+	pthread_mutex_unlock(&p->lock);
+	return h;
+}
+
 void profiles_release(struct profiles *p, struct held *h)
 {
 	struct entry *e = (struct entry *)h;

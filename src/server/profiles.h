@@ -37,6 +37,8 @@ struct seep_error *profiles_snapshot(struct profiles *p, int64_t id, struct held
 /* The process as it is now, or was a second ago.  ESRCH: it is not tracked any more. */
 struct seep_error *profiles_now(struct profiles *p, int32_t pid, int64_t process, bool blocks,
                                 struct held **ret_held);
+/* Once more: it is to be released once more, too. */
+struct held *profiles_hold(struct profiles *p, struct held *h);
 void profiles_release(struct profiles *p, struct held *h); /* NULL is fine */
 
 /* What a held one is made of, read again: the caller's, to be changed. */

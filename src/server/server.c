@@ -8,6 +8,7 @@
 #include "server/events.h"
 #include "server/http.h"
 #include "server/jobs.h"
+#include "server/joints.h"
 #include "server/listen.h"
 #include "server/private.h"
 #include "server/profiles.h"
@@ -152,9 +153,10 @@ static struct seep_error *make_parts(struct server *s)
 		return err;
 	s->events = events_new();
 	s->profiles = profiles_new(s, PROFILES);
+	s->joints = s->profiles ? joints_new(s->profiles) : NULL;
 	s->work = work_new(s, WORKERS, WAITING, ANSWERS);
 	s->jobs = jobs_new(s);
-	if (!s->events || !s->profiles || !s->work || !s->jobs)
+	if (!s->events || !s->profiles || !s->joints || !s->work || !s->jobs)
 		return &seep_error_nomem;
 	return recorder_new(s, &s->recorder);
 }
@@ -230,6 +232,7 @@ void server_free(struct server *s)
 	jobs_free(s->jobs);
 	work_free(s->work);
 	recorder_free(s->recorder);
+	joints_free(s->joints);
 	profiles_free(s->profiles);
 	events_free(s->events);
 	store_close(s->reader);

@@ -34,6 +34,9 @@
 #define MAX_TYPE 1024     /* bytes of a type's mangled name */
 #define MAX_TOP (1 << 20) /* a base class further from its object's start is none */
 #define MAX_VTABLES 65536 /* words remembered */
+#define AHEAD_MIN 256     /* bytes read around a block that stands alone */
+#define AHEAD_MAX (64u << 10)
+#define NEAR 4096
 
 struct vtable {
 	uint64_t address;
@@ -50,6 +53,13 @@ struct content_reader {
 	size_t n, cap;
 	char *placed; /* "TYPE at +16" of the last call */
 	struct buf text;
+	/*
+	 * Blocks come in the order of their addresses, and a leak of millions of small ones lies close together: the longer
+	 * they do, the more is read ahead, so that there is not a system call for each.
+	 */
+	uint8_t *ahead;
+	uint64_t start, end; /* what is in it */
+	size_t want;
 };
 
 struct content_reader *content_reader_new(const struct image *img, const char *const *debug_dirs)
@@ -64,7 +74,9 @@ struct content_reader *content_reader_new(const struct image *img, const char *c
 	c->sym.no_debuginfod = true; /* a look-up on a guess is no reason to go to the network */
 	c->data = calloc(img->nmodules + 1, sizeof(*c->data));
 	c->opened = calloc(img->nmodules + 1, sizeof(*c->opened));
-	if (c->data && c->opened)
+	c->ahead = malloc(AHEAD_MAX);
+	c->want = AHEAD_MIN;
+	if (c->data && c->opened && c->ahead)
 		return c;
 	content_reader_free(c);
 	return NULL;
@@ -81,6 +93,7 @@ void content_reader_free(struct content_reader *c)
 	free(c->vtables);
 	free(c->data);
 	free(c->opened);
+	free(c->ahead);
 	free(c->placed);
 	idmap_release(&c->map);
 	buf_release(&c->text);
@@ -299,6 +312,22 @@ static bool all_zero(const struct image *img, uint64_t address, uint64_t size)
 	return n && image_read_all(img, address, bytes, n) && is_zero(bytes, n);
 }
 
+/* The first n bytes at `address`; returns how many there are. */
+static size_t beginning(struct content_reader *c, uint64_t address, unsigned char *to, size_t n)
+{
+	if (address < c->start || address + n > c->end) {
+		bool near = address >= c->start && address - c->start < c->want + NEAR;
+
+		c->want = !near ? AHEAD_MIN : c->want < AHEAD_MAX / 2 ? 2 * c->want : AHEAD_MAX;
+		c->start = address;
+		c->end = address + image_read(c->img, address, c->ahead, c->want);
+	}
+	if (address + n > c->end) /* the memory ends here */
+		n = (size_t)(c->end - address);
+	memcpy(to, c->ahead + (address - c->start), n);
+	return n;
+}
+
 struct seep_error *content_of(struct content_reader *c, uint64_t address, uint64_t size,
                               struct content *ret_content)
 {
@@ -307,7 +336,7 @@ struct seep_error *content_of(struct content_reader *c, uint64_t address, uint64
 	struct seep_error *err;
 
 	*ret_content = (struct content){ CONTENT_UNKNOWN, NULL };
-	n = image_read(c->img, address, bytes, n);
+	n = beginning(c, address, bytes, n);
 	if (!n)
 		return NULL;
 	if (is_zero(bytes, n)) {

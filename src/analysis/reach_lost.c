@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/large.h"
 #include "proc/image.h"
 
 #define WINDOW ((size_t)1 << 20)
@@ -118,11 +119,11 @@ static int read_edges(struct graph *g, const struct image *img, const struct ind
 static int components(struct graph *g, struct lost_sums *sums)
 {
 	size_t n = g->n;
-	_cleanup_free_ uint32_t *index = calloc(n + 1, sizeof(*index)); /* 0: not seen */
-	_cleanup_free_ uint32_t *low = malloc((n + 1) * sizeof(*low));
-	_cleanup_free_ uint32_t *open = malloc((n + 1) * sizeof(*open));
-	_cleanup_free_ uint32_t *path = malloc((n + 1) * sizeof(*path));
-	_cleanup_free_ size_t *next = malloc((n + 1) * sizeof(*next));
+	_cleanup_free_ uint32_t *index = large_zero((n + 1) * sizeof(*index)); /* 0: not seen */
+	_cleanup_free_ uint32_t *low = large_alloc((n + 1) * sizeof(*low));
+	_cleanup_free_ uint32_t *open = large_alloc((n + 1) * sizeof(*open));
+	_cleanup_free_ uint32_t *path = large_alloc((n + 1) * sizeof(*path));
+	_cleanup_free_ size_t *next = large_alloc((n + 1) * sizeof(*next));
 	uint32_t seen = 0, nopen = 0;
 
 	if (!index || !low || !open || !path || !next)
@@ -194,9 +195,9 @@ static void own(struct comp *c, uint32_t owner)
 static int leaders(struct graph *g, struct block *blocks, struct reach_leader **ret_leaders,
                    size_t *ret_n, struct lost_sums *sums)
 {
-	_cleanup_free_ struct comp *comps = malloc((g->ncomps + 1) * sizeof(*comps));
-	_cleanup_free_ uint32_t *order = malloc(((size_t)g->n + 1) * sizeof(*order));
-	_cleanup_free_ uint32_t *leader_of = malloc(((size_t)g->n + 1) * sizeof(*leader_of));
+	_cleanup_free_ struct comp *comps = large_alloc((g->ncomps + 1) * sizeof(*comps));
+	_cleanup_free_ uint32_t *order = large_alloc(((size_t)g->n + 1) * sizeof(*order));
+	_cleanup_free_ uint32_t *leader_of = large_alloc(((size_t)g->n + 1) * sizeof(*leader_of));
 	struct reach_leader *out;
 	size_t nleaders = 0, at = 0;
 
@@ -238,7 +239,7 @@ static int leaders(struct graph *g, struct block *blocks, struct reach_leader **
 				else
 					own(&comps[g->comp[g->edges[e]]], c->owner);
 	}
-	out = calloc(nleaders + 1, sizeof(*out));
+	out = large_alloc((nleaders + 1) * sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	at = 0;
@@ -277,8 +278,8 @@ int lost_classify(const struct image *img, struct index *ix, struct block *block
 
 	*ret_sums = (struct lost_sums){ 0 };
 	index_count_lost(ix);
-	g.first = malloc(((size_t)nlost + 1) * sizeof(*g.first));
-	g.comp = malloc(((size_t)nlost + 1) * sizeof(*g.comp));
+	g.first = large_alloc(((size_t)nlost + 1) * sizeof(*g.first));
+	g.comp = large_alloc(((size_t)nlost + 1) * sizeof(*g.comp));
 	if (g.first && g.comp)
 		r = read_edges(&g, img, ix, opts, ret_sums);
 	ret_sums->memory += (size_t)nlost * (sizeof(*g.first) + sizeof(*g.comp)) +

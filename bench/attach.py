@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/attach.py: what being attached to costs, and attaching itself.
 
-the target  bench/workloads/steady.c, the churn on request: CPU time of a pair of malloc() and free(), from 256 stacks of 8
+the targets bench/workloads/steady.c, the churn on request: CPU time of a pair of malloc() and free(), from 256 stacks of 8
             to 24 frames; in turns bare and tracked, in one process that is attached to and detached from, so that
             each ratio compares neighbours.  Preloaded: two processes in turns.  bpftrace, where it is installed and works:
-            a script that keeps what memleak keeps (in use by stack)
+            a script that keeps what memleak keeps (in use by stack).  And a real one, redis-server under redis-benchmark: its
+            own CPU time for a request (set, get, hset, spop; 20 connections)
 attaching   seep attach --json's own figures, over many attaches: how long the target stood still in all, how long it took
 """
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +26,7 @@ uprobe:%(libc)s:malloc { @size[tid] = arg0; }
 uretprobe:%(libc)s:malloc /@size[tid]/ {
   @bytes[retval] = @size[tid]; @stack[retval] = ustack; @inuse[@stack[retval]] = sum(@size[tid]); delete(@size[tid]); }
 uprobe:%(libc)s:free /@bytes[arg0]/ { delete(@bytes[arg0]); delete(@stack[arg0]); }
+interval:ms:100 { printf("on\\n"); }  // not before all probes are set
 '''
 
 
@@ -42,6 +45,36 @@ class Steady:
 
     def end(self):
         self.process.stdin.close()
+        self.process.wait()
+
+
+class Redis:
+    def __init__(self):
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            self.port = str(s.getsockname()[1])
+        self.process = subprocess.Popen(['redis-server', '--port', self.port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+                                        stdout=subprocess.DEVNULL)
+        self.pid = self.process.pid
+        while subprocess.run(['redis-cli', '-p', self.port, 'ping'], capture_output=True).stdout != b'PONG\n':
+            time.sleep(0.05)
+
+    def cpu(self):
+        used = 0
+        for task in os.listdir('/proc/%d/task' % self.pid):
+            with open('/proc/%d/task/%s/schedstat' % (self.pid, task)) as f:
+                used += int(f.read().split()[0])
+        return used
+
+    def pair(self, requests):
+        """Nanoseconds for a request."""
+        before = self.cpu()
+        subprocess.run(['redis-benchmark', '-p', self.port, '-n', str(requests // 4), '-c', '20', '-q', '-t', 'set,get,hset,spop',
+                        '-r', '1000', '-d', '200'], check=True, stdout=subprocess.DEVNULL)
+        return (self.cpu() - before) / (requests // 4 * 4)
+
+    def end(self):
+        self.process.terminate()
         self.process.wait()
 
 
@@ -68,10 +101,13 @@ def by_bpftrace():
         process = subprocess.Popen(['bpftrace', '-p', str(pid), '-e', BPFTRACE % {'libc': libc}],
                                    env=dict(os.environ, BPFTRACE_MAP_KEYS_MAX='100000'),
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        line = process.stdout.readline()
-        if 'Attaching' not in line:
-            raise OSError(line.strip())
-        time.sleep(1)  # it says so before it has
+        said = []
+        for line in process.stdout:  # first what it could not set, which may do no harm
+            said.append(line.strip())
+            if line == 'on\n':
+                break
+        else:
+            raise OSError(' '.join(said))
         return process
 
     def off(pid, process):
@@ -80,12 +116,11 @@ def by_bpftrace():
     return on, off
 
 
-def compare_attached(args, build, switch, pairs):
+def compare_attached(args, target, switch, pairs):
     """(bare ns, tracked ns, ratio): medians over the rounds, each of a bare piece, a tracked one, a bare one."""
     on, off = switch
-    target = Steady(build)
     bare, tracked, ratios = [], [], []
-    target.pair(args.pairs)
+    target.pair(pairs)
     for _ in range(args.repeat):
         before = target.pair(pairs)
         token = on(target.pid)
@@ -136,6 +171,7 @@ def main():
     parser.add_argument('--repeat', type=int, default=5, help='rounds (5)')
     parser.add_argument('--pairs', type=int, default=300000, help='pairs of malloc and free in a piece (300,000)')
     parser.add_argument('--slow-pairs', type=int, default=20000, help='the same where each is a trap (20,000)')
+    parser.add_argument('--requests', type=int, default=400000, help='to redis in a piece (400,000)')
     parser.add_argument('--attaches', type=int, default=20, help='times to attach (20)')
     parser.add_argument('--no-bpf', action='store_true', help='leave out what needs BPF')
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
@@ -143,7 +179,7 @@ def main():
     build = os.path.abspath(args.build)
     seep = os.path.join(build, 'src/cli/seep')
     shm = '/dev/shm' if os.path.isdir('/dev/shm') else None
-    rows = []
+    rows, real = [], []
     with tempfile.TemporaryDirectory(prefix='seep-bench-', dir=shm) as work:
         for name, options in (('preload sampled', 'sample=524288'), ('preload full', 'mode=full')):
             rows.append((name, *compare_preloaded(args, build, work, options)))
@@ -153,23 +189,29 @@ def main():
             for mode, options in (('sampled', ('--sample=512K',)), ('full', ('--full',))):
                 switch = attached(args, seep, work, ('--' + way, *options))
                 rows.append(('%s %s' % (way, mode), *compare_attached(
-                    args, build, switch, args.pairs if way == 'inject' else args.slow_pairs)))
+                    args, Steady(build), switch, args.pairs if way == 'inject' else args.slow_pairs)))
+                if way == 'inject' and shutil.which('redis-benchmark') and shutil.which('redis-server'):
+                    real.append(('%s %s' % (way, mode), *compare_attached(args, Redis(), switch, args.requests)))
         if shutil.which('bpftrace') and not args.no_bpf:
             try:
-                rows.append(('bpftrace', *compare_attached(args, build, by_bpftrace(), args.slow_pairs)))
+                rows.append(('bpftrace', *compare_attached(args, Steady(build), by_bpftrace(), args.slow_pairs)))
             except OSError as e:
                 print('bpftrace: %s' % e, file=sys.stderr)
         how = attaching(args, build, seep, work)
     print('| | bare, ns a pair | tracked, ns a pair | ratio | added, ns an event |\n| --- | ---: | ---: | ---: | ---: |')
     for name, bare, tracked, ratio in rows:
         print('| %s | %.0f | %.0f | %.2f | %.0f |' % (name, bare, tracked, ratio, (tracked - bare) / 2))
+    if real:
+        print('\n| redis-server | bare, ns a request | tracked | ratio |\n| --- | ---: | ---: | ---: |')
+    for name, bare, tracked, ratio in real:
+        print('| %s | %.0f | %.0f | %.3f |' % (name, bare, tracked, ratio))
     for option, times in how.items():
         print('- attach %s, %d times: stood still for %.1f ms (median; at most %.1f), took %.0f ms (at most %.0f)' % (
             option, args.attaches, statistics.median(times['stopped_ms']), times['stopped_ms'][-1],
             statistics.median(times['total_ms']), times['total_ms'][-1]))
     if args.json:
         with open(args.json, 'w') as f:
-            json.dump({'machine': ' '.join(os.uname()), 'rows': rows, 'attaching': how}, f, indent=1)
+            json.dump({'machine': ' '.join(os.uname()), 'rows': rows, 'redis': real, 'attaching': how}, f, indent=1)
 
 
 if __name__ == '__main__':

@@ -14,8 +14,8 @@ import time
 from attach_victims import VICTIMS, Java, Nginx, Python, Redis, Storm, kill_family
 from harness import SEEP, SOAK, check, check_equal, main, case, wait_for
 
-ROUNDS = int(os.environ.get('SEEP_ATTACH_ROUNDS', 1000 if SOAK else 20))
-KILLS = int(os.environ.get('SEEP_ATTACH_KILLS', 40 if SOAK else 4))  # of each of the five
+ROUNDS = int(os.environ.get('SEEP_ATTACH_ROUNDS', 1000 if SOAK else 10))
+KILLS = int(os.environ.get('SEEP_ATTACH_KILLS', 40 if SOAK else 2))  # of each of the five
 MEASURED = 5 if SOAK else 1  # pieces of load before and after
 PATIENCE = 4  # so many times as many, when the machine is busy
 SLOWER = 1.15  # what a request may cost more afterwards: pieces of load differ by as much

@@ -52,7 +52,7 @@ export function ProcessesView() {
 			<div class="list-head">
 				<h1>Processes</h1>
 				<span class="dim grow">{data ? `${plural(all.length, 'process', 'processes')}, ${count(tracked)} tracked` : ''}</span>
-				<label class="filter"><span>Find</span><input id="list-find" value={s.list} placeholder="name, command or pid" spellcheck={false} onInput={e => go({ list: e.currentTarget.value })} onKeyDown={e => { if (e.key === 'Enter' && rows[0]) visit(who(rows[0])); }} /></label>
+				<label class="filter"><span>Find</span><input id="list-find" value={s.list} placeholder="name, command, pid" spellcheck={false} onInput={e => go({ list: e.currentTarget.value })} onKeyDown={e => { if (e.key === 'Enter' && rows[0]) visit(who(rows[0])); }} /></label>
 				<Upload />
 			</div>
 			{server.answer.value.data?.store.error && <p class="warn-line">Nothing can be written: {clean(server.answer.value.data.store.error)}</p>}

@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/capture.h"
-#include "capture/cgroup.h"
+#include "capture/cgroup_levels.h"
 #include "capture/ledger_file.h"
 #include "capture/process.h"
 #include "profile/profile.h"
@@ -53,7 +53,7 @@ struct watched {
 	pid_t pid;
 	int pidfd, statm;
 	bool gone; /* the process has ended */
-	struct cgroup_memory cgroup;
+	struct cgroup_levels cgroup;
 	uint64_t found_ns; /* when the cgroup was last looked up */
 	uint64_t next_ns;  /* when to look again */
 	struct triggers triggers;
@@ -99,7 +99,7 @@ static void watched_free(struct watched *w)
 		close(w->pidfd); /* epoll forgets it with that */
 	if (w->statm >= 0)
 		close(w->statm);
-	cgroup_release(&w->cgroup);
+	cgroup_levels_release(&w->cgroup);
 	free(w->path);
 	free(w);
 }
@@ -421,10 +421,10 @@ static bool read_facts(struct snapper *s, struct watched *w, uint64_t now,
 	f.rss = s->o.triggers.growth_rss ? read_rss(w) : 0;
 	if (s->o.triggers.cgroup[0] > 0 && !w->gone) {
 		if (now >= w->found_ns + FIND_NS || !w->found_ns) {
-			cgroup_find(&w->cgroup, w->pid);
+			cgroup_levels_find(&w->cgroup, w->pid);
 			w->found_ns = now;
 		}
-		cgroup_read(&w->cgroup, &f.used, &f.limit);
+		cgroup_levels_read(&w->cgroup, &f.used, &f.limit);
 	}
 	*ret_facts = f;
 	return true;

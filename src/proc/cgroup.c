@@ -144,16 +144,16 @@ int cgroup_directory(const struct cgroup_place *p, char *ret_dir, size_t size)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-static int place_of(pid_t pid, struct cgroup_place *ret)
+int cgroup_place_of(pid_t pid, bool mounts, struct cgroup_place *ret)
 {
-	_cleanup_buf_ struct buf cgroup = { 0 }, mounts = { 0 };
+	_cleanup_buf_ struct buf cgroup = { 0 }, info = { 0 };
 	int r = procfs_read(pid, "cgroup", MAX_FILE, &cgroup);
 
-	if (!r)
-		r = procfs_read_file("/proc/self/mountinfo", MAX_FILE, &mounts);
+	if (!r && mounts)
+		r = procfs_read_file("/proc/self/mountinfo", MAX_FILE, &info);
 	if (r < 0)
 		return r;
-	return cgroup_parse(cgroup.data ? cgroup.data : "", mounts.data ? mounts.data : "", ret);
+	return cgroup_parse(cgroup.data ? cgroup.data : "", info.data ? info.data : "", ret);
 }
 
 /* A file of one number; UINT64_MAX: "max", or none there. */
@@ -175,7 +175,7 @@ int cgroup_memory(pid_t pid, struct cgroup_memory *ret)
 	struct cgroup_memory m = { .limit = UINT64_MAX };
 	struct cgroup_place place;
 	char dir[1024];
-	int r = place_of(pid, &place);
+	int r = cgroup_place_of(pid, true, &place);
 
 	if (!r)
 		r = cgroup_directory(&place, dir, sizeof(dir));
@@ -209,7 +209,7 @@ bool cgroup_contains(const char *path, pid_t pid)
 	const char *rest;
 	char dir[1024];
 
-	if (place_of(pid, &place) < 0)
+	if (cgroup_place_of(pid, true, &place) < 0)
 		return false;
 	if (below(place.path, path, &rest))
 		return true;

@@ -32,6 +32,8 @@ struct cgroup_place {
 	char root[512];  /* what of the hierarchy that directory is */
 };
 int cgroup_parse(const char *cgroup, const char *mountinfo, struct cgroup_place *ret);
+/* That of a process; without `mounts`, which cost more, only its path.  Negative errno as above. */
+int cgroup_place_of(pid_t pid, bool mounts, struct cgroup_place *ret);
 /* The directory of the place; negative errno when it cannot be seen from here. */
 int cgroup_directory(const struct cgroup_place *p, char *ret_dir, size_t size);
 

@@ -53,6 +53,9 @@ static void places(void **state)
 	directory_is("0::/../../elsewhere\n", v2_mounts, NULL);     /* outside of our namespace */
 	directory_is("0::/a\n", "", NULL);
 	directory_is("5:name=memory:/a\n0::/b\n", v2_mounts, "/sys/fs/cgroup/b");
+	directory_is("4:memoryx:/x\n0::/b\n", v2_mounts, "/sys/fs/cgroup/b");
+	directory_is("4:cpu,memory,io:/x:y\n", v1_mounts, "/sys/fs/cgroup/memory/x:y");
+	directory_is("0::/a\n", "31 30 0:26 - cgroup2\n", NULL); /* a torn line */
 }
 
 static void damage(void **state)

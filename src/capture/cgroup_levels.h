@@ -6,12 +6,14 @@
  * can take back at once (the inactive and active lists of files) are not counted as used: it takes them
  * back before it kills.  What it could only swap out is counted.
  */
-#ifndef SEEP_CAPTURE_CGROUP_H
-#define SEEP_CAPTURE_CGROUP_H
+#ifndef SEEP_CAPTURE_CGROUP_LEVELS_H
+#define SEEP_CAPTURE_CGROUP_LEVELS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+struct cgroup_place; /* proc/cgroup.h */
 
 #define CGROUP_LEVELS 16
 
@@ -20,7 +22,7 @@ struct cgroup_level {
 	bool v2;
 };
 
-struct cgroup_memory {
+struct cgroup_levels {
 	char path[512]; /* of the group, as /proc/PID/cgroup has it; "" none */
 	struct cgroup_level levels[CGROUP_LEVELS];
 	unsigned int nlevels;
@@ -30,20 +32,15 @@ struct cgroup_memory {
  * Finds the group of a process; true: it has one in memory's hierarchy that can be read.  Called again for one that may
  * have moved: cheap when it did not.
  */
-bool cgroup_find(struct cgroup_memory *c, pid_t pid);
+bool cgroup_levels_find(struct cgroup_levels *c, pid_t pid);
 /* Bytes; *ret_limit 0: no level has a limit. */
-void cgroup_read(const struct cgroup_memory *c, uint64_t *ret_used, uint64_t *ret_limit);
-void cgroup_release(struct cgroup_memory *c); /* also of a zeroed one */
+void cgroup_levels_read(const struct cgroup_levels *c, uint64_t *ret_used, uint64_t *ret_limit);
+void cgroup_levels_release(struct cgroup_levels *c); /* also of a zeroed one */
 
 /* ---- its parts, for the tests ---- */
 
-/* A line of /proc/PID/cgroup, which is changed: the group's path, when the line is v1's memory or v2. */
-bool cgroup_parse_group(char *line, char *ret_path, size_t size, bool *ret_v2);
-/* A line of mountinfo: where the hierarchy is mounted, and its root there (PATH_MAX each). */
-bool cgroup_parse_mount(char *line, bool v2, char *ret_point, char *ret_root);
-/* Opens the group `path` and all above it, as mounted at `point` from `root` on. */
-void cgroup_open_levels(struct cgroup_memory *c, const char *point, const char *root,
-                        const char *path, bool v2);
+/* Opens the group and all above it, as far as they can be seen. */
+void cgroup_levels_open(struct cgroup_levels *c, const struct cgroup_place *place);
 /* The value behind "key " in text of such lines; false: not there. */
 bool cgroup_stat_value(const char *text, const char *key, uint64_t *ret);
 

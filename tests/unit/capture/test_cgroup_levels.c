@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How full a memory cgroup is: v1 and v2, several levels, mounts of containers; in a tree of plain files. */
-#include "capture/cgroup.h"
+#include "capture/cgroup_levels.h"
 
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +12,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "proc/cgroup.h"
 
 static char base[64];
 
@@ -46,18 +47,29 @@ static void put(const char *dir, const char *file, const char *text)
 	fclose(f);
 }
 
-static void must_be(const struct cgroup_memory *c, uint64_t used, uint64_t limit)
+/* The group `path` of a hierarchy whose part below `root` is mounted at the base. */
+static void open_levels(struct cgroup_levels *c, const char *root, const char *path, bool v2)
+{
+	struct cgroup_place p = { .v2 = v2 };
+
+	snprintf(p.path, sizeof(p.path), "%s", path);
+	snprintf(p.mount, sizeof(p.mount), "%s", base);
+	snprintf(p.root, sizeof(p.root), "%s", root);
+	cgroup_levels_open(c, &p);
+}
+
+static void must_be(const struct cgroup_levels *c, uint64_t used, uint64_t limit)
 {
 	uint64_t u = 1, l = 1;
 
-	cgroup_read(c, &u, &l);
+	cgroup_levels_read(c, &u, &l);
 	assert_int_equal(l, limit);
 	assert_int_equal(u, used);
 }
 
 static void version_two(void **state)
 {
-	struct cgroup_memory c = { 0 };
+	struct cgroup_levels c = { 0 };
 
 	(void)state;
 	/* The root has no limit, the slice above is fuller than the service in it. */
@@ -67,7 +79,7 @@ static void version_two(void **state)
 	put("/a", "memory.stat", "anon 1\nactive_file 0\ninactive_file 0\n");
 	put("/a/b", "memory.current", "400000\n");
 	put("/a/b", "memory.max", "800000\n");
-	cgroup_open_levels(&c, base, "/", "/a/b", true);
+	open_levels(&c, "/", "/a/b", true);
 	assert_int_equal(c.nlevels, 2);
 	must_be(&c, 900000, 1000000);
 	/* What the kernel can take back at once is not used. */
@@ -79,14 +91,14 @@ static void version_two(void **state)
 	must_be(&c, 300000, 1000000);
 	put("/a", "memory.max", "max\n");
 	must_be(&c, 0, 0);
-	cgroup_release(&c);
+	cgroup_levels_release(&c);
 	assert_int_equal(c.nlevels, 0);
 	must_be(&c, 0, 0);
 }
 
 static void version_one(void **state)
 {
-	struct cgroup_memory c = { 0 };
+	struct cgroup_levels c = { 0 };
 
 	(void)state;
 	put("", "memory.usage_in_bytes", "5000000\n");
@@ -95,15 +107,15 @@ static void version_one(void **state)
 	put("/g", "memory.limit_in_bytes", "1000000\n");
 	put("/g", "memory.stat",
 	    "inactive_file 1\nactive_file 1\ntotal_inactive_file 30000\ntotal_active_file 10000\n");
-	cgroup_open_levels(&c, base, "/", "/g", false);
+	open_levels(&c, "/", "/g", false);
 	assert_int_equal(c.nlevels, 2);
 	must_be(&c, 920000, 1000000);
-	cgroup_release(&c);
+	cgroup_levels_release(&c);
 }
 
 static void as_containers_see_it(void **state)
 {
-	struct cgroup_memory c = { 0 };
+	struct cgroup_levels c = { 0 };
 
 	(void)state;
 	put("", "memory.current", "1000\n");
@@ -111,21 +123,21 @@ static void as_containers_see_it(void **state)
 	put("/own", "memory.current", "10\n");
 	put("/own", "memory.max", "20\n");
 	/* The mount's root is the container's group: its path is cut. */
-	cgroup_open_levels(&c, base, "/docker/0123", "/docker/0123/own", true);
+	open_levels(&c, "/docker/0123", "/docker/0123/own", true);
 	assert_int_equal(c.nlevels, 2);
 	must_be(&c, 10, 20);
-	cgroup_release(&c);
-	cgroup_open_levels(&c, base, "/docker/0123", "/docker/0123", true);
+	cgroup_levels_release(&c);
+	open_levels(&c, "/docker/0123", "/docker/0123", true);
 	assert_int_equal(c.nlevels, 1);
 	must_be(&c, 1000, 5000);
-	cgroup_release(&c);
+	cgroup_levels_release(&c);
 	/* What cannot be found here: the mount point's limit holds all the same. */
-	cgroup_open_levels(&c, base, "/docker/0123", "/docker/01234/own", true);
+	open_levels(&c, "/docker/0123", "/docker/01234/own", true);
 	assert_int_equal(c.nlevels, 1);
-	cgroup_release(&c);
-	cgroup_open_levels(&c, base, "/", "/../../elsewhere", true);
+	cgroup_levels_release(&c);
+	open_levels(&c, "/", "/../../elsewhere", true);
 	assert_int_equal(c.nlevels, 1);
-	cgroup_release(&c);
+	cgroup_levels_release(&c);
 }
 
 static void odd_values(void **state)
@@ -133,33 +145,33 @@ static void odd_values(void **state)
 	static const char *const texts[] = { "",       "\n",  "-5\n",
 		                             "x\n",    "0\n", "99999999999999999999999\n",
 		                             "12abc\n" };
-	struct cgroup_memory c = { 0 };
+	struct cgroup_levels c = { 0 };
 	uint64_t used, limit;
 
 	(void)state;
 	put("/o", "memory.current", "10\n");
 	put("/o", "memory.max", "20\n");
 	put("/o", "memory.stat", "");
-	cgroup_open_levels(&c, base, "/", "/o", true);
+	open_levels(&c, "/", "/o", true);
 	assert_int_equal(c.nlevels, 1);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		put("/o", "memory.max", texts[i]);
 		put("/o", "memory.stat", texts[i]);
-		cgroup_read(&c, &used, &limit);
+		cgroup_levels_read(&c, &used, &limit);
 		assert_true(limit == 0 || limit == 12);
 		put("/o", "memory.max", "20\n");
 		put("/o", "memory.current", texts[i]);
-		cgroup_read(&c, &used, &limit);
+		cgroup_levels_read(&c, &used, &limit);
 		put("/o", "memory.current", "10\n");
 	}
 	must_be(&c, 10, 20);
-	cgroup_release(&c);
+	cgroup_levels_release(&c);
 }
 
 /* Deeper than there is room for levels: the nearest ones count. */
 static void deep(void **state)
 {
-	struct cgroup_memory c = { 0 };
+	struct cgroup_levels c = { 0 };
 	char dir[256] = "";
 
 	(void)state;
@@ -168,81 +180,28 @@ static void deep(void **state)
 		put(dir, "memory.current", "10\n");
 		put(dir, "memory.max", "20\n");
 	}
-	cgroup_open_levels(&c, base, "/", dir, true);
+	open_levels(&c, "/", dir, true);
 	assert_int_equal(c.nlevels, CGROUP_LEVELS);
 	must_be(&c, 10, 20);
-	cgroup_release(&c);
-}
-
-static void lines_of_groups(void **state)
-{
-	static const struct {
-		const char *line, *path;
-		bool v2;
-	} cases[] = {
-		{ "0::/user.slice/a\n", "/user.slice/a", true },
-		{ "4:memory:/x\n", "/x", false },
-		{ "4:cpu,memory,io:/x:y\n", "/x:y", false },
-		{ "0::/", "/", true },
-		{ "9:name=systemd:/a\n", NULL, false },
-		{ "4:memoryx:/x\n", NULL, false },
-		{ "4:memory\n", NULL, false },
-		{ "4:memory:\n", NULL, false },
-		{ "\n", NULL, false },
-		{ ":", NULL, false },
-		{ "4:memory:/a-path-that-is-too-long\n", NULL, false },
-	};
-	char line[64], path[20];
-	bool v2;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		strcpy(line, cases[i].line);
-		assert_int_equal(cgroup_parse_group(line, path, sizeof(path), &v2), !!cases[i].path);
-		if (!cases[i].path)
-			continue;
-		assert_string_equal(path, cases[i].path);
-		assert_int_equal(v2, cases[i].v2);
-	}
-}
-
-static void lines_of_mounts(void **state)
-{
-	char point[PATH_MAX], root[PATH_MAX];
-	char one[] =
-		"31 30 0:26 /docker/01 /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n";
-	char two[] = "30 23 0:25 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
-	char cpu[] = "31 30 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n";
-	char torn[] = "31 30 0:26 - cgroup2\n";
-	char copy[128];
-
-	(void)state;
-	assert_false(cgroup_parse_mount(strcpy(copy, one), true, point, root));
-	assert_true(cgroup_parse_mount(one, false, point, root));
-	assert_string_equal(point, "/sys/fs/cgroup/memory");
-	assert_string_equal(root, "/docker/01");
-	assert_true(cgroup_parse_mount(two, true, point, root));
-	assert_string_equal(point, "/sys/fs/cgroup");
-	assert_false(cgroup_parse_mount(cpu, false, point, root));
-	assert_false(cgroup_parse_mount(torn, true, point, root));
+	cgroup_levels_release(&c);
 }
 
 static void our_own(void **state)
 {
-	struct cgroup_memory c = { 0 };
+	struct cgroup_levels c = { 0 };
 	uint64_t used, limit;
 
 	(void)state;
 	/* Wherever this runs: it finds a group or none, twice the same, and a process that is gone keeps what was known. */
-	if (cgroup_find(&c, getpid())) {
+	if (cgroup_levels_find(&c, getpid())) {
 		unsigned int n = c.nlevels;
 
-		assert_true(cgroup_find(&c, getpid()));
+		assert_true(cgroup_levels_find(&c, getpid()));
 		assert_int_equal(c.nlevels, n);
-		cgroup_read(&c, &used, &limit);
-		assert_true(cgroup_find(&c, 0x7ffffff0));
+		cgroup_levels_read(&c, &used, &limit);
+		assert_true(cgroup_levels_find(&c, 0x7ffffff0));
 	}
-	cgroup_release(&c);
+	cgroup_levels_release(&c);
 }
 
 int main(void)
@@ -253,8 +212,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_containers_see_it, make_base, remove_base),
 		cmocka_unit_test_setup_teardown(odd_values, make_base, remove_base),
 		cmocka_unit_test_setup_teardown(deep, make_base, remove_base),
-		cmocka_unit_test(lines_of_groups),
-		cmocka_unit_test(lines_of_mounts),
 		cmocka_unit_test(our_own),
 	};
 

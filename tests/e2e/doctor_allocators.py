@@ -90,6 +90,14 @@ def tcmalloc_caches(w):
 
 
 @case
+def tcmalloc_thread_caches(w):
+    """Full caches and a page heap that has next to nothing."""
+    d = look(w, 'doctor_tcmalloc', 'thread-caches', 'tcmalloc-caches',
+             lambda own: sum(own['tcmalloc.%s_cache_free_bytes' % name] for name in ('central', 'transfer', 'thread')))
+    check('tcmalloc-page-heap' not in [v['cause'] for v in d['verdicts']], 'causes', d['verdicts'])
+
+
+@case
 def mimalloc_keeps_free_spans(w):
     """What of 64 MB is not kept, nor in pages with a block in them: the program kept one of 500 blocks of 1 KB."""
     for shape in ('retention', 'threads'):

@@ -86,6 +86,7 @@ extern const struct doctor_class_info doctor_classes[DOCTOR_NCLASSES];
 	X(LAZY_FREE, "lazy_free", 1)     /* MADV_FREE'd, in rss until somebody needs it */        \
 	X(ANON_HUGE, "anon_huge", 1)     /* in transparent huge pages */                          \
 	X(HUGE_WASTE, "huge_waste", 1)   /* of that: free memory of the heap */                   \
+	X(HUGE_ZEROS, "huge_zeros", 1)   /* of that: pages of zeros outside of heaps */           \
 	X(ANON, "anon", 1)               /* all anonymous resident bytes */                       \
 	X(CGROUP_LIMIT, "cgroup_limit", 1)                                                        \
 	X(CGROUP_USED, "cgroup_used", 1)                                                          \

@@ -22,6 +22,10 @@ void doctor_pages_free(struct doctor_pages *p);
 /* IMAGE_PAGE_* of npages pages from start on. */
 void doctor_pages_get(const struct doctor_pages *p, uint64_t start, uint64_t npages, uint8_t *ret);
 
+struct doctor_look;
+/* Bytes of pages of zeros inside of huge pages in [from, to) (doctor_huge.c); a sample of it where that is much. */
+uint64_t doctor_zeros_in_huge(struct doctor_look *l, uint64_t from, uint64_t to);
+
 /* One look in the making. */
 struct doctor_look {
 	struct doctor *d;

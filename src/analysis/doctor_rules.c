@@ -442,6 +442,27 @@ static bool rule_swapped(struct doctor_case *j, struct doctor_verdict *v)
 	return true;
 }
 
+/* Of the program's own mappings: what of them is there only because a huge page is all or nothing. */
+static bool huge_mappings(struct doctor_case *j, struct doctor_verdict *v)
+{
+	uint64_t huge = fact(j, FACT_ANON_HUGE), bytes = fact(j, FACT_HUGE_ZEROS);
+
+	if (bytes < 16 * MIB || bytes < part(j->rss, 20))
+		return false;
+	claim(j, v, bytes, fact_growth(j, FACT_HUGE_ZEROS));
+	trust(j, v, bytes, part(j->rss, 20));
+	title(j, v, "Transparent huge pages hold %B that were never used", bytes);
+	evidence(j, v,
+	         "%B are huge pages; of these, %B are pages with nothing but zeros in them: one byte "
+	         "touched makes 2 MiB resident",
+	         huge, bytes);
+	remedy(j, v, "madvise(MADV_NOHUGEPAGE)",
+	       "by the program, on mappings that it fills only here and there, before it does");
+	remedy(j, v, "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+	       "where it is \"always\": only those get huge pages who ask for them");
+	return true;
+}
+
 static bool rule_huge(struct doctor_case *j, struct doctor_verdict *v)
 {
 	uint64_t huge = fact(j, FACT_ANON_HUGE), anon = fact(j, FACT_ANON),
@@ -449,7 +470,11 @@ static bool rule_huge(struct doctor_case *j, struct doctor_verdict *v)
 	uint64_t h = fact(j, FACT_HEAP_RESIDENT);
 	uint64_t live = class_bytes(j, DOCTOR_REACHABLE) + class_bytes(j, DOCTOR_LEAKED);
 
-	if (!huge || huge < part(anon, 50) || h < 16 * MIB || live >= part(h, 60) || waste < MIB)
+	if (!huge || huge < part(anon, 50))
+		return false;
+	if (fact(j, FACT_HUGE_ZEROS) > waste && huge_mappings(j, v))
+		return true;
+	if (h < 16 * MIB || live >= part(h, 60) || waste < MIB)
 		return false;
 	claim(j, v, waste, fact_growth(j, FACT_HUGE_WASTE));
 	trust(j, v, huge, part(anon, 50));

@@ -559,6 +559,7 @@ static void split_rest(struct splitter *s, const struct image_map *m, uint64_t f
 		*resident += t.resident;
 		if (m->flags & IMAGE_EXEC)
 			add_fact(d, FACT_JIT, t.resident);
+		add_fact(d, FACT_HUGE_ZEROS, doctor_zeros_in_huge(s->look, from, to));
 	}
 }
 
@@ -724,7 +725,8 @@ static struct seep_error *split_image(struct splitter *s)
 			                              .main = h->arenas[i].main,
 			                              .attached = h->arenas[i].attached_threads,
 			                              .heaps = h->arenas[i].heaps };
-	d->facts[FACT_ANON_MAPS] = d->facts[FACT_ANON_MAPS_BYTES] = d->facts[FACT_JIT] = 0;
+	d->facts[FACT_ANON_MAPS] = d->facts[FACT_ANON_MAPS_BYTES] = d->facts[FACT_JIT] =
+		d->facts[FACT_HUGE_ZEROS] = 0;
 	heap_facts(d, h);
 	stack_facts(d, &l->in->roots);
 	find_owners(s);

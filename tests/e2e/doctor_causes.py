@@ -30,5 +30,21 @@ def fastbins(w):
     t.end(w)
 
 
+@case
+def huge_pages(w):
+    t = Target(w, 'huge')
+    if t.truth['cause'] != 'huge-pages':
+        raise Skip('the kernel gave no huge pages: transparent_hugepage is "never", or memory is in pieces')
+    for options in ((), ('--no-clone',)):
+        d = doctor(w, t.truth['pid'], *options)
+        table, rss = t.truth['classes']['anonymous'], d['facts']['rss']
+        v = first(d, 'huge-pages', 'huge pages')
+        near(classes(d)['anonymous'], table, rss, 'the table')
+        # All but the page of each 2 MiB that has the byte.
+        near(v['bytes'], table - table // (2 << 20) * 4096, rss, 'bytes of the verdict')
+        check_equal(v['problem'], True, 'a problem')
+    t.end(w)
+
+
 if __name__ == '__main__':
     main()

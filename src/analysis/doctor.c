@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "analysis/doctor_private.h"
+#include "analysis/doctor_runtime.h"
 #include "analysis/leaks.h"
 #include "analysis/reach.h"
 #include "base/array.h"
@@ -195,6 +196,7 @@ static struct seep_error *examine(struct doctor *d, struct image *img,
 	const struct check_options co = { .ledger = opts->ledger, .free_chunks = true };
 	struct check_input in = { 0 };
 	struct doctor_look l = { .d = d, .img = img, .maps = maps, .in = &in, .ledger = opts->ledger };
+	const struct doctor_runtime *runtime = doctor_runtime_in(img);
 	struct seep_error *err = doctor_pages_take(img, &l.pages);
 
 	if (!err)
@@ -210,8 +212,10 @@ static struct seep_error *examine(struct doctor *d, struct image *img,
 		                      in.profile, NULL);
 	free(d->allocator);
 	free(d->layout);
+	free(d->runtime);
 	d->allocator = strdup(in.heap->allocator);
 	d->layout = strdup(in.heap->layout);
+	d->runtime = strdup(runtime ? runtime->name : "");
 	if (!err)
 		err = mark(&l, &in, opts);
 	if (!err)
@@ -228,7 +232,7 @@ static struct seep_error *examine(struct doctor *d, struct image *img,
 	free(l.holders);
 	doctor_pages_free(l.pages);
 	check_input_release(&in);
-	if (!err && !(d->allocator && d->layout))
+	if (!err && !(d->allocator && d->layout && d->runtime))
 		err = &seep_error_nomem;
 	return err;
 }

@@ -237,6 +237,7 @@ struct doctor {
 	enum doctor_how how;
 	uint64_t real_ns;         /* of the look */
 	char *allocator, *layout; /* "" none walked */
+	char *runtime;            /* with a heap of its own: "Java" (doctor_runtime.h); "" none */
 	char *cgroup;             /* path; "" none */
 	bool ledger, sampled;
 	uint64_t classes[DOCTOR_NCLASSES];

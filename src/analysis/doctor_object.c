@@ -103,6 +103,7 @@ void doctor_free(struct doctor *d)
 	free(d->command);
 	free(d->allocator);
 	free(d->layout);
+	free(d->runtime);
 	free(d->cgroup);
 	profile_free(d->profile);
 	free(d);

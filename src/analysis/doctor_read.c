@@ -162,6 +162,7 @@ static bool read_process(struct doctor *d, struct json_object *root)
 	d->command = text_of(process, "command");
 	d->allocator = text_of(root, "allocator");
 	d->layout = text_of(root, "layout");
+	d->runtime = text_of(root, "runtime");
 	d->cgroup = text_of(root, "cgroup");
 	d->ledger = flag(root, "ledger");
 	d->sampled = flag(root, "sampled");
@@ -170,7 +171,7 @@ static bool read_process(struct doctor *d, struct json_object *root)
 		if (json_object_is_type(how, json_type_string) &&
 		    !strcmp(json_object_get_string(how), doctor_hows[i]))
 			d->how = (enum doctor_how)i;
-	return d->exe && d->command && d->allocator && d->layout && d->cgroup;
+	return d->exe && d->command && d->allocator && d->layout && d->runtime && d->cgroup;
 }
 
 struct seep_error *doctor_read(const char *text, size_t len, struct doctor **ret_doctor)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "analysis/doctor_private.h"
+#include "analysis/doctor_runtime.h"
 #include "base/array.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -638,18 +639,24 @@ static bool rule_mappings(struct doctor_case *j, struct doctor_verdict *v)
 	uint64_t bytes = class_bytes(j, DOCTOR_ANONYMOUS), lazy = fact(j, FACT_LAZY_FREE);
 	int64_t grew = class_growth(j, DOCTOR_ANONYMOUS);
 	bool growing = explains(j, grew);
+	const struct doctor_runtime *runtime =
+		doctor_runtime_named(j->d->runtime ? j->d->runtime : "");
 
 	bytes -= lazy < bytes ? lazy : bytes;
 	if (!growing && (bytes < MIB || bytes < part(j->rss, 30)))
 		return false;
 	claim(j, v, bytes, grew);
-	v->cause = fact(j, FACT_JIT) * 2 > bytes ? "runtime-heap"
-	           : growing                     ? "mmap-growth"
-	                                         : v->cause;
+	v->cause = runtime || fact(j, FACT_JIT) * 2 > bytes ? "runtime-heap"
+	           : growing                                ? "mmap-growth"
+	                                                    : v->cause;
 	v->problem = growing;
 	trust(j, v, growing ? (uint64_t)grew : bytes,
 	      growing ? (uint64_t)j->growth / 2 : part(j->rss, 30));
-	title(j, v, "Anonymous mappings of the program's own hold %B", bytes);
+	if (runtime)
+		title(j, v, "%s holds %B: its heap, its code and what it needs for them",
+		      runtime->name, bytes);
+	else
+		title(j, v, "Anonymous mappings of the program's own hold %B", bytes);
 	evidence(j, v, "%C mappings of %B that belong to no heap known to seep",
 	         fact(j, FACT_ANON_MAPS), fact(j, FACT_ANON_MAPS_BYTES));
 	if (j->before)
@@ -660,6 +667,12 @@ static bool rule_mappings(struct doctor_case *j, struct doctor_verdict *v)
 	if (j->d->nmappings && j->d->mappings[0].class == DOCTOR_ANONYMOUS)
 		evidence(j, v, "the largest has %B%s%s", j->d->mappings[0].resident,
 		         j->d->mappings[0].name[0] ? ": " : "", j->d->mappings[0].name);
+	if (runtime) {
+		remedy(j, v, runtime->command, runtime->asks);
+		if (runtime->limit)
+			remedy(j, v, runtime->limit, runtime->limits);
+		return true;
+	}
 	if (j->d->ledger)
 		remedy(j, v, "seep report --kind mmap PID", "names the lines that mapped it");
 	else

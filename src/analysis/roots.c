@@ -258,6 +258,23 @@ static void dynamic_tls_roots(struct finder *f, const struct image_thread *t)
 	}
 }
 
+/*
+ * Is s a thread's own stack and not a mapping that it only runs in?  glibc and musl have a control block at its top, which points
+ * to itself.  Go has none: what its threads run on is a piece of Go's heap, and the mapping is all of that.
+ */
+static bool is_own_stack(const struct finder *f, const struct image_thread *t,
+                         const struct image_map *home, struct roots_range s)
+{
+	uint64_t self;
+
+	if (!strcmp(home->path, "[stack]"))
+		return true;
+	for (size_t i = 0; i < f->opts->nstacks; i++)
+		if (s.start == f->opts->stacks[i].start && s.end == f->opts->stacks[i].end)
+			return true;
+	return image_read_u64(f->img, t->tls, &self) && self == t->tls;
+}
+
 static void stack_roots(struct finder *f, const struct image_thread *t, bool main)
 {
 	bool exiting = f->opts->exit_tid && f->opts->exit_tid == t->tid;
@@ -297,7 +314,8 @@ static void stack_roots(struct finder *f, const struct image_thread *t, bool mai
 		}
 	}
 	take(f, s.start, s.end);
-	add_stack(f, s.start, s.end, t->tid, false);
+	if (is_own_stack(f, t, home, s))
+		add_stack(f, s.start, s.end, t->tid, false);
 	if (t->tls > from && t->tls < s.end) {
 		/* The TLS at its top is a kind of its own. */
 		uint64_t top = t->tls - from > f->static_tls ? t->tls - f->static_tls : from;

@@ -116,6 +116,10 @@ struct heap {
 	size_t nnotes;
 };
 
+struct image_module;
+/* Did Go's linker make the module?  Then Go's heap is in the process, which is not walked. */
+bool heap_module_is_go(const struct image *img, const struct image_module *mod);
+
 /*
  * Never fails for want of an allocator: then heap.allocator is "" and a note says what was seen
  * instead ("libjemalloc.so.2: no walker; blocks are known only with a ledger").

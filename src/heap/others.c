@@ -38,7 +38,7 @@ static const char *base_name(const char *path)
  * A Go program says so at the beginning of its data: a section of 16-byte alignment that begins with this magic, within 64 KB as Go's own tools
  * expect.
  */
-static bool is_go(const struct image *img, const struct image_module *mod)
+bool heap_module_is_go(const struct image *img, const struct image_module *mod)
 {
 	static const char magic[] = "\xff Go buildinf:";
 	enum { LOOK = 65536, PAGE = 4096 };
@@ -72,7 +72,7 @@ void heap_note_others(const struct image *img, struct heap *h)
 		for (size_t k = 0; k < sizeof(others) / sizeof(others[0]); k++)
 			if (!strncmp(name, others[k].module, strlen(others[k].module)))
 				heap_note(h, "%s: %s", name, others[k].note);
-		if (is_go(img, &img->modules[i]))
+		if (heap_module_is_go(img, &img->modules[i]))
 			heap_note(h, "%s: Go's heap is not seen", name);
 	}
 	if (!h->allocator[0] && !h->nnotes)

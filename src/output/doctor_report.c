@@ -155,6 +155,7 @@ static void head(struct printer *p)
 	emit_field(e, "time_ns", NULL, d->real_ns ? emit_time(d->real_ns) : emit_none());
 	emit_field(e, "allocator", NULL, emit_string(d->allocator));
 	emit_field(e, "layout", NULL, emit_string(d->layout));
+	emit_field(e, "runtime", NULL, emit_string(d->runtime ? d->runtime : ""));
 	emit_field(e, "cgroup", NULL, emit_string(d->cgroup));
 	emit_field(e, "ledger", NULL, emit_bool(d->ledger));
 	emit_field(e, "sampled", NULL, emit_bool(d->sampled));

@@ -72,65 +72,65 @@ extern const struct doctor_class_info doctor_classes[DOCTOR_NCLASSES];
 /*
  * Numbers beside the classes: key in JSON, whether bytes.  Unknown: DOCTOR_UNKNOWN_FACT.
  */
-#define DOCTOR_FACTS(X)                                                                           \
-	X(RSS, "rss", 1)                 /* the sum of the classes */                             \
-	X(RSS_KERNEL, "rss_kernel", 1)   /* VmRSS when the process was stopped */                 \
-	X(RSS_PEAK, "rss_peak", 1)       /* VmHWM */                                              \
-	X(PSS, "pss", 1)                 /* shared pages divided by who shares them */            \
-	X(USS, "uss", 1)                 /* pages nobody else has */                              \
-	X(VIRTUAL, "virtual", 1)         /* VmSize */                                             \
-	X(SWAP, "swap", 1)               /* VmSwap */                                             \
-	X(SWAP_FREE, "swap_free", 1)     /* of that: free memory of the heap */                   \
-	X(PAGE_TABLES, "page_tables", 1) /* VmPTE; not in rss */                                  \
-	X(HUGETLB, "hugetlb", 1)         /* not in rss */                                         \
-	X(LAZY_FREE, "lazy_free", 1)     /* MADV_FREE'd, in rss until somebody needs it */        \
-	X(ANON_HUGE, "anon_huge", 1)     /* in transparent huge pages */                          \
-	X(HUGE_WASTE, "huge_waste", 1)   /* of that: free memory of the heap */                   \
-	X(HUGE_ZEROS, "huge_zeros", 1)   /* of that: pages of zeros outside of heaps */           \
-	X(ANON, "anon", 1)               /* all anonymous resident bytes */                       \
-	X(CGROUP_LIMIT, "cgroup_limit", 1)                                                        \
-	X(CGROUP_USED, "cgroup_used", 1)                                                          \
-	X(AVAILABLE, "available", 1) /* of the machine: MemAvailable */                           \
-	X(THREADS, "threads", 0)                                                                  \
-	X(STACKS_LIVE, "stacks_live", 0)                                                          \
-	X(STACKS_DEAD, "stacks_dead", 0) /* of ended threads: unjoined, or kept for reuse */      \
-	X(STACKS_UNJOINED, "stacks_unjoined", 0)                                                  \
-	X(BLOCKS, "blocks", 0) /* in use */                                                       \
-	X(IN_USE, "in_use", 1) /* their bytes, resident or not */                                 \
-	X(LEAKED_BLOCKS, "leaked_blocks", 0)                                                      \
-	X(LEAKED_BYTES, "leaked_bytes", 1)      /* resident or not */                             \
-	X(POSSIBLE_BYTES, "possibly_leaked", 1) /* counted as reachable above */                  \
-	X(HEAP_RESIDENT, "heap_resident", 1)    /* H: of arenas, without mapped blocks */         \
-	X(HEAP_BYTES, "heap_bytes", 1)          /* the same, resident or not */                   \
-	X(FREE_LISTED, "free_listed", 1)        /* free chunks and tops, resident or not */       \
-	X(FREE_LARGE, "free_large", 1)          /* of free_bins: in chunks of 128 KiB and more */ \
-	X(FREE_LARGEST, "free_largest", 1)      /* of free_bins: the largest stretch */           \
-	X(DETACHED_FREE, "detached_arenas_free",                                                  \
-	  1) /* free bins and tops of those without threads */                                    \
-	X(DETACHED_TOPS, "detached_arenas_tops", 1)                                               \
-	X(ARENAS, "arenas", 0)                                                                    \
-	X(ARENAS_DETACHED, "arenas_detached", 0) /* no thread uses them */                        \
-	X(ARENAS_RESIDENT, "thread_arenas_resident", 1)                                           \
-	X(ARENAS_LIVE, "thread_arenas_live", 1)                                                   \
-	X(ARENAS_FREE, "thread_arenas_free", 1) /* free bins and tops of thread arenas */         \
-	X(TCACHE, "tcache", 1)                                                                    \
-	X(FASTBINS, "fastbins", 1)                                                                \
-	X(TRIM_THRESHOLD, "trim_threshold", 1)                                                    \
-	X(MMAP_THRESHOLD, "mmap_threshold", 1)                                                    \
-	X(MAPPED_BLOCKS, "mapped_blocks", 0)                                                      \
-	X(ANON_MAPS, "anonymous_mappings", 0)                                                     \
-	X(ANON_MAPS_BYTES, "anonymous_mappings_bytes", 1)                                         \
-	X(JIT, "jit", 1)                       /* resident in executable anonymous mappings */    \
-	X(OTHER_RESIDENT, "other_resident", 1) /* of other allocators, as they say */             \
-	X(JEMALLOC_DIRTY, "jemalloc_dirty", 1)                                                    \
-	X(JEMALLOC_INTERNAL, "jemalloc_internal", 1)                                              \
-	X(JEMALLOC_ACTIVE, "jemalloc_active", 1)                                                  \
-	X(JEMALLOC_RESIDENT, "jemalloc_resident", 1)                                              \
-	X(TCMALLOC_FREE, "tcmalloc_pageheap_free", 1)                                             \
-	X(TCMALLOC_CACHES, "tcmalloc_caches", 1)                                                  \
-	X(TCMALLOC_HEAP, "tcmalloc_heap", 1)                                                      \
-	X(MIMALLOC_RESIDENT, "mimalloc_resident", 1)                                              \
-	X(MIMALLOC_LIVE, "mimalloc_live", 1)                                                      \
+#define DOCTOR_FACTS(X)                                                                         \
+	X(RSS, "rss", 1)                 /* the sum of the classes */                           \
+	X(RSS_KERNEL, "rss_kernel", 1)   /* VmRSS when the process was stopped */               \
+	X(RSS_PEAK, "rss_peak", 1)       /* VmHWM */                                            \
+	X(PSS, "pss", 1)                 /* shared pages divided by who shares them */          \
+	X(USS, "uss", 1)                 /* pages nobody else has */                            \
+	X(VIRTUAL, "virtual", 1)         /* VmSize */                                           \
+	X(SWAP, "swap", 1)               /* VmSwap */                                           \
+	X(SWAP_FREE, "swap_free", 1)     /* of that: free memory of the heap */                 \
+	X(PAGE_TABLES, "page_tables", 1) /* VmPTE; not in rss */                                \
+	X(HUGETLB, "hugetlb", 1)         /* not in rss */                                       \
+	X(LAZY_FREE, "lazy_free", 1)     /* MADV_FREE'd, in rss until somebody needs it */      \
+	X(ANON_HUGE, "anon_huge", 1)     /* in transparent huge pages */                        \
+	X(HUGE_WASTE, "huge_waste", 1)   /* of that: free memory of the heap */                 \
+	X(HUGE_ZEROS, "huge_zeros", 1)   /* of that: pages of zeros outside of heaps */         \
+	X(ANON, "anon", 1)               /* all anonymous resident bytes */                     \
+	X(CGROUP_LIMIT, "cgroup_limit", 1)                                                      \
+	X(CGROUP_USED, "cgroup_used", 1)                                                        \
+	X(AVAILABLE, "available", 1) /* of the machine: MemAvailable */                         \
+	X(THREADS, "threads", 0)                                                                \
+	X(STACKS_LIVE, "stacks_live", 0)                                                        \
+	X(STACKS_DEAD, "stacks_dead", 0) /* of ended threads: unjoined, or kept for reuse */    \
+	X(STACKS_UNJOINED, "stacks_unjoined", 0)                                                \
+	X(BLOCKS, "blocks", 0) /* in use */                                                     \
+	X(IN_USE, "in_use", 1) /* their bytes, resident or not */                               \
+	X(LEAKED_BLOCKS, "leaked_blocks", 0)                                                    \
+	X(LEAKED_BYTES, "leaked_bytes", 1)      /* resident or not */                           \
+	X(POSSIBLE_BYTES, "possibly_leaked", 1) /* counted as reachable above */                \
+	X(HEAP_RESIDENT, "heap_resident", 1)    /* H: of arenas, without mapped blocks */       \
+	X(HEAP_BYTES, "heap_bytes", 1)          /* the same, resident or not */                 \
+	X(FREE_LISTED, "free_listed", 1)        /* free chunks and tops, resident or not */     \
+	X(FREE_LARGE, "free_large", 1) /* of free_bins: what were blocks of 128 KiB and more */ \
+	X(FREE_LARGEST, "free_largest", 1) /* of free_bins: the largest stretch */              \
+	X(DETACHED_FREE, "detached_arenas_free",                                                \
+	  1) /* free bins and tops of those without threads */                                  \
+	X(DETACHED_TOPS, "detached_arenas_tops", 1)                                             \
+	X(ARENAS, "arenas", 0)                                                                  \
+	X(ARENAS_DETACHED, "arenas_detached", 0) /* no thread uses them */                      \
+	X(ARENAS_RESIDENT, "thread_arenas_resident", 1)                                         \
+	X(ARENAS_LIVE, "thread_arenas_live", 1)                                                 \
+	X(ARENAS_FREE, "thread_arenas_free", 1) /* free bins and tops of thread arenas */       \
+	X(TCACHE, "tcache", 1)                                                                  \
+	X(FASTBINS, "fastbins", 1)                                                              \
+	X(TRIM_THRESHOLD, "trim_threshold", 1)                                                  \
+	X(MMAP_THRESHOLD, "mmap_threshold", 1)                                                  \
+	X(MAPPED_BLOCKS, "mapped_blocks", 0)                                                    \
+	X(ANON_MAPS, "anonymous_mappings", 0)                                                   \
+	X(ANON_MAPS_BYTES, "anonymous_mappings_bytes", 1)                                       \
+	X(JIT, "jit", 1)                       /* resident in executable anonymous mappings */  \
+	X(OTHER_RESIDENT, "other_resident", 1) /* of other allocators, as they say */           \
+	X(JEMALLOC_DIRTY, "jemalloc_dirty", 1)                                                  \
+	X(JEMALLOC_INTERNAL, "jemalloc_internal", 1)                                            \
+	X(JEMALLOC_ACTIVE, "jemalloc_active", 1)                                                \
+	X(JEMALLOC_RESIDENT, "jemalloc_resident", 1)                                            \
+	X(TCMALLOC_FREE, "tcmalloc_pageheap_free", 1)                                           \
+	X(TCMALLOC_CACHES, "tcmalloc_caches", 1)                                                \
+	X(TCMALLOC_HEAP, "tcmalloc_heap", 1)                                                    \
+	X(MIMALLOC_RESIDENT, "mimalloc_resident", 1)                                            \
+	X(MIMALLOC_LIVE, "mimalloc_live", 1)                                                    \
 	X(STOPPED, "stopped_ns", 0)
 
 enum doctor_fact {

@@ -26,6 +26,9 @@ struct doctor_look;
 /* Bytes of pages of zeros inside of huge pages in [from, to) (doctor_huge.c); a sample of it where that is much. */
 uint64_t doctor_zeros_in_huge(struct doctor_look *l, uint64_t from, uint64_t to);
 
+/* Was a free chunk of glibc's one large block once (doctor_stretch.c), and not many that were merged? */
+bool doctor_was_large(struct doctor_look *l, uint64_t chunk, uint64_t size);
+
 /* One look in the making. */
 struct doctor_look {
 	struct doctor *d;
@@ -45,8 +48,9 @@ struct doctor_case {
 	const struct doctor *before;
 	uint64_t rss;
 	int64_t growth;
-	bool grew; /* enough to ask why */
-	bool left; /* arenas that threads left behind are a verdict of their own */
+	bool grew;      /* enough to ask why */
+	bool left;      /* arenas that threads left behind are a verdict of their own */
+	uint64_t large; /* free bytes that are explained by mmap_threshold */
 	bool failed;
 };
 

@@ -3,8 +3,8 @@
  * The rules: one table, a row for each cause, each row a function that looks at the classes and facts of one look (and of
  * an earlier one) and either does not apply or says what it explains, why, and what to do.
  *
- * Rows do not know each other, but for two that would claim the same bytes (arenas left behind by threads, and the
- * tops of threads' arenas).  A share is of all that is resident; shares of different rows may overlap
+ * Rows do not know each other, but for those that would claim the same bytes (arenas left behind by threads, and the
+ * tops of threads' arenas; large blocks in the heap, and its holes).  A share is of all that is resident; shares of different rows may overlap
  * where one says "free" and the other says why, and that is said in docs/DOCTOR.md, as are all thresholds.
  */
 #include <stdarg.h>
@@ -299,17 +299,42 @@ static bool rule_thread_tops(struct doctor_case *j, struct doctor_verdict *v)
 	return true;
 }
 
+static bool rule_mmap_threshold(struct doctor_case *j, struct doctor_verdict *v)
+{
+	uint64_t threshold = fact(j, FACT_MMAP_THRESHOLD), bytes = fact(j, FACT_FREE_LARGE);
+
+	if (threshold <= 128 * KIB || bytes < MIB || bytes < part(returnable(j), 25) ||
+	    bytes < part(j->rss, 5))
+		return false;
+	j->large = bytes;
+	claim(j, v, bytes, fact_growth(j, FACT_FREE_LARGE));
+	trust(j, v, bytes, part(returnable(j), 25));
+	title(j, v, "Large blocks come from the heap since mmap_threshold rose to %B", threshold);
+	evidence(j, v,
+	         "%B are free in the heap that were blocks of 128 KiB and more: with the first threshold "
+	         "these would have been mappings, gone when freed",
+	         bytes);
+	trim_remedies(j, v);
+	remedy(j, v, "seep tune PID mmap_threshold=128K",
+	       "lets large blocks be mappings again, from now on");
+	remedy(j, v, "MALLOC_MMAP_THRESHOLD_=131072",
+	       "in the environment of the next start: it stays where it is");
+	return true;
+}
+
 static bool rule_holes(struct doctor_case *j, struct doctor_verdict *v)
 {
 	uint64_t bins = class_bytes(j, DOCTOR_BINS), h = fact(j, FACT_HEAP_RESIDENT);
 	uint64_t left = j->left ? fact(j, FACT_DETACHED_FREE) - fact(j, FACT_DETACHED_TOPS) : 0;
 	uint64_t bytes = bins - (left < bins ? left : bins) + class_bytes(j, DOCTOR_TOP_MAIN);
+	int64_t large = j->large ? fact_growth(j, FACT_FREE_LARGE) : 0;
 	bool one = fact(j, FACT_FREE_LARGEST) * 2 >= bytes && bins * 2 >= bytes;
 	bool top = class_bytes(j, DOCTOR_TOP_MAIN) * 2 > bytes;
 
+	bytes -= bytes < j->large ? bytes : j->large;
 	if (bytes < 16 * MIB || bytes < part(h, 20))
 		return false;
-	claim(j, v, bytes, class_growth(j, DOCTOR_BINS) + class_growth(j, DOCTOR_TOP_MAIN));
+	claim(j, v, bytes, class_growth(j, DOCTOR_BINS) + class_growth(j, DOCTOR_TOP_MAIN) - large);
 	trust(j, v, bytes, part(h, 20) > 16 * MIB ? part(h, 20) : 16 * MIB);
 	v->cause = top ? "heap-top" : one ? "pinned-top" : "heap-holes";
 	if (top)
@@ -333,27 +358,6 @@ static bool rule_holes(struct doctor_case *j, struct doctor_verdict *v)
 	if (!strcmp(j->d->allocator, "glibc"))
 		remedy(j, v, "malloc_trim(0)",
 		       "called by the program after a burst does the same for the main arena");
-	return true;
-}
-
-static bool rule_mmap_threshold(struct doctor_case *j, struct doctor_verdict *v)
-{
-	uint64_t threshold = fact(j, FACT_MMAP_THRESHOLD), bytes = fact(j, FACT_FREE_LARGE);
-
-	if (threshold <= 128 * KIB || bytes < MIB || bytes < part(returnable(j), 25) ||
-	    bytes < part(j->rss, 5))
-		return false;
-	claim(j, v, bytes, fact_growth(j, FACT_FREE_LARGE));
-	trust(j, v, bytes, part(returnable(j), 25));
-	title(j, v, "Large blocks come from the heap since mmap_threshold rose to %B", threshold);
-	evidence(j, v,
-	         "%B lie in free chunks of 128 KiB and more, which with the first threshold would have "
-	         "been mappings, gone when freed",
-	         bytes);
-	remedy(j, v, "seep tune PID mmap_threshold=128K",
-	       "lets large blocks be mappings again, from now on");
-	remedy(j, v, "MALLOC_MMAP_THRESHOLD_=131072",
-	       "in the environment of the next start: it stays where it is");
 	return true;
 }
 
@@ -750,8 +754,8 @@ const struct doctor_rule doctor_rules[] = {
 	{ "reachable-growth", true, rule_growth },
 	{ "arenas-left", true, rule_arenas_left },
 	{ "thread-arena-tops", true, rule_thread_tops },
-	{ "heap-holes", true, rule_holes },
 	{ "mmap-threshold", true, rule_mmap_threshold },
+	{ "heap-holes", true, rule_holes },
 	{ "fragmentation", true, rule_fragmentation },
 	{ "thread-caches", true, rule_cached },
 	{ "free-swapped", true, rule_swapped },

@@ -29,7 +29,6 @@
 #define BIN_WORDS 48u    /* fd, bk, fd_nextsize, bk_nextsize behind the header */
 #define TOP_WORDS 16u    /* a header */
 #define SLOT_END 4u      /* musl: a slot's last bytes */
-#define LARGE 131072u    /* what malloc would map by itself with its first threshold */
 #define STRETCH 65536u   /* free memory worth asking who keeps it */
 #define PINNED_PAGE 512u /* free bytes of a page worth asking who keeps them */
 #define MAX_HOLDERS 4194304u
@@ -292,7 +291,9 @@ static uint64_t split_free(struct splitter *s, struct piece *p)
 				p->arena->top += in.resident;
 		} else {
 			d->classes[DOCTOR_BINS] += in.resident;
-			if (f->size >= LARGE)
+			/* Swapped memory is not read: that would bring it back. */
+			if (f->kind == HEAP_FREE_BIN && in.resident && !in.swapped &&
+			    doctor_was_large(s->look, f->address, f->size))
 				add_fact(d, FACT_FREE_LARGE, in.resident);
 			if (in.resident > d->facts[FACT_FREE_LARGEST])
 				d->facts[FACT_FREE_LARGEST] = in.resident;

@@ -36,6 +36,34 @@ def fastbins(w):
 
 
 @case
+def mmap_threshold(w):
+    t = Target(w, 'mmap_threshold')
+    d = doctor(w, t.truth['pid'])
+    v = first(d, 'mmap-threshold', 'mmap_threshold')
+    freed, rss = t.truth['classes']['free_bins'], d['facts']['rss']
+    near(classes(d)['free_bins'], freed, rss, 'what was freed')
+    near(v['bytes'], freed, rss, 'bytes of the verdict')
+    check(d['facts']['mmap_threshold'] > 31 << 20, 'mmap_threshold', d['facts']['mmap_threshold'])
+    commands = [r['command'] for r in v['remedies']]
+    check('seep trim %d' % t.truth['pid'] in commands, 'remedies', commands)
+    # The same bytes are not claimed twice.
+    check(not [c for c in d['verdicts'] if c['cause'] in ('heap-holes', 'pinned-top', 'heap-top')], d['verdicts'])
+    t.end(w)
+
+
+@case
+def small_blocks_under_a_high_threshold(w):
+    """Large free chunks, but of small blocks that were merged: with another threshold they would be there as well."""
+    t = Target(w, 'holes_raised')
+    d = doctor(w, t.truth['pid'])
+    v = first(d, 'heap-holes', 'holes_raised')
+    check(d['facts']['mmap_threshold'] > 31 << 20, 'mmap_threshold', d['facts']['mmap_threshold'])
+    near(v['bytes'], t.truth['classes']['free_bins'], d['facts']['rss'], 'bytes of the verdict')
+    check('mmap-threshold' not in [c['cause'] for c in d['verdicts']], d['verdicts'])
+    t.end(w)
+
+
+@case
 def huge_pages(w):
     t = Target(w, 'huge')
     if t.truth['cause'] != 'huge-pages':

@@ -89,6 +89,14 @@ static bool caller_matters(const char *file, uint64_t pc)
 	return !c.found || c.rpath || strchr(file, '$') || (c.runpath && !strchr(file, '/'));
 }
 
+/* Modules that another thread is loading just now are looked at with a later event. */
+static void look_at_modules(bool again)
+{
+	patch_all(again);
+	if (patch_unready())
+		store_release(&modules_pending, 1u);
+}
+
 void *late_dlopen(const char *file, int mode)
 {
 	void *h;
@@ -101,7 +109,7 @@ void *late_dlopen(const char *file, int mode)
 	}
 	h = late_real.dlopen(file, mode);
 	if (h && g.ready)
-		patch_all(false);
+		look_at_modules(false);
 	return h;
 }
 
@@ -128,7 +136,7 @@ void attach_tick(uint64_t now_ns)
 	if (UNLIKELY(load_relaxed(&modules_pending)) &&
 	    __atomic_compare_exchange_n(&modules_pending, &one, 0, false, __ATOMIC_ACQUIRE,
 	                                __ATOMIC_RELAXED))
-		patch_all(false);
+		look_at_modules(false);
 }
 
 void attach_module_closed(void)
@@ -188,10 +196,10 @@ static int begin(struct attach_request *rq)
 	why = tracker_begin_late(!one_thread());
 	if (why)
 		return why;
-	patch_all(true);
+	look_at_modules(true);
 	/* Whoever was binding a slot lazily just then is done by now, or is met the second time. */
 	sys_yield();
-	patch_all(true);
+	look_at_modules(true);
 	patch_count(&sums);
 	stop_ns = rq->for_ns ? ledger_clock_ns() + rq->for_ns : 0;
 	rq->slots = seep_attach_status.slots = sums.slots;

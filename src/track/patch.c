@@ -20,7 +20,12 @@
  * Threads run meanwhile: a slot is one aligned word, and both of its values are right.  One that another thread
  * binds lazily at this very moment may lose our value; a second round finds that.
  *
- * Everything happens inside dl_iterate_phdr()'s callback: no module is loaded or unloaded meanwhile.
+ * Everything happens inside dl_iterate_phdr()'s callback, the look at the protections and their return too: the loader's
+ * list and the mappings of what is in it do not change meanwhile.  Outside of it a library may go between the look and
+ * the return, and another's code come to lie where its read-only data was.
+ *
+ * A module is in the list before it is relocated, and only afterwards its pages become read-only: by the thread that
+ * loads it, at any moment.  A module of which that is still to come is left for a later pass.
  */
 #include "track/patch.h"
 
@@ -149,7 +154,13 @@ struct known {
 	const void *dynamic;
 	uint64_t bias;
 	bool alive;
+	bool done;      /* its slots were looked at */
+	uint32_t tries; /* passes that found it not ready */
 };
+
+/* Pages that are still writable after so many passes were meant to be. */
+#define MOST_TRIES 50u
+static uint64_t nunready;
 
 static struct record *records;
 static struct known *knowns;
@@ -443,8 +454,29 @@ static bool is_loader(const struct module_tables *m)
 	return m->info->dlpi_addr == (uint64_t)loader_list()->r_ldbase;
 }
 
+/* What the loader makes read-only when it has relocated the module is not so yet (as _dl_protect_relro() counts pages). */
+static bool unready(const struct dl_phdr_info *info)
+{
+	for (unsigned int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uint64_t start = (info->dlpi_addr + ph->p_vaddr) & ~4095ull;
+		uint64_t end = (info->dlpi_addr + ph->p_vaddr + ph->p_memsz) & ~4095ull;
+		const struct vma *v;
+
+		if (ph->p_type != PT_GNU_RELRO || start == end)
+			continue;
+		v = vma_of(start);
+		if (!v || v->prot & PROT_WRITE)
+			return true;
+	}
+	return false;
+}
+
 struct pass {
-	bool again;
+	bool again, first;
+	bool ok;
+	int (*module)(struct dl_phdr_info *, size_t, void *);
+	void *arg;
 };
 
 static int module_patch(struct dl_phdr_info *info, size_t size, void *arg)
@@ -454,19 +486,29 @@ static int module_patch(struct dl_phdr_info *info, size_t size, void *arg)
 	struct known *k;
 	void *p;
 
+	bool first = pass->first; /* the program itself, which runs */
+
 	(void)size;
+	pass->first = false;
 	if (!tables_of(info, &m) || !vma_of((uint64_t)m.dynamic))
 		return 0;
 	k = known_of(m.dynamic, info->dlpi_addr);
-	if (k && !pass->again)
+	if (k && k->done && !pass->again)
 		return 0;
 	if (!k) {
 		p = grow(knowns, nknown, &known_room, sizeof(*knowns));
 		if (!p)
 			return 0;
 		knowns = p;
-		knowns[nknown++] = (struct known){ m.dynamic, info->dlpi_addr, true };
+		k = &knowns[nknown++];
+		*k = (struct known){ .dynamic = m.dynamic, .bias = info->dlpi_addr, .alive = true };
 	}
+	if (!k->done && !first && k->tries < MOST_TRIES && unready(info)) {
+		k->tries++;
+		nunready++;
+		return 0;
+	}
+	k->done = true;
 	if (is_loader(&m))
 		loader_patch(&m);
 	for (unsigned int i = 0; i < 2; i++)
@@ -475,21 +517,38 @@ static int module_patch(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+/* The first callback does it all, in a walk of its own: the lock that keeps modules where they are is held from here on. */
+static int whole_pass(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct pass *pass = arg;
+
+	(void)info;
+	(void)size;
+	pass->ok = vmas_read();
+	if (pass->ok) {
+		dl_iterate_phdr(pass->module, pass->arg);
+		vmas_close();
+	}
+	return 1;
+}
+
 bool patch_all(bool again)
 {
-	struct pass pass = { again };
-	bool ok;
+	struct pass pass = { .again = again, .first = true, .module = module_patch };
 
 	if (!lock_take(&patch_lock))
 		return false;
 	make_index();
-	ok = vmas_read();
-	if (ok) {
-		dl_iterate_phdr(module_patch, &pass);
-		vmas_close();
-	}
+	nunready = 0;
+	pass.arg = &pass;
+	dl_iterate_phdr(whole_pass, &pass);
 	lock_give(&patch_lock);
-	return ok;
+	return pass.ok;
+}
+
+bool patch_unready(void)
+{
+	return load_relaxed(&nunready) != 0;
 }
 
 /* ---- and back ------------------------------------------------------------------------------------ */
@@ -565,14 +624,14 @@ static int module_restore(struct dl_phdr_info *info, size_t size, void *arg)
 
 void patch_restore(struct patch_sums *ret)
 {
+	struct pass pass = { .module = module_restore, .arg = ret };
+
 	*ret = (struct patch_sums){ 0 };
 	if (!lock_take(&patch_lock))
 		return;
-	if (vmas_read()) {
-		dl_iterate_phdr(module_restore, ret);
-		vmas_close();
-		nrecords = nknown = 0;
-	}
+	dl_iterate_phdr(whole_pass, &pass);
+	if (pass.ok)
+		nrecords = nknown = nunready = 0;
 	lock_give(&patch_lock);
 }
 

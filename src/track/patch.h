@@ -15,6 +15,8 @@ struct patch_sums {
 
 /* Every module that is loaded; again: look at those known too (a slot bound lazily in between). */
 bool patch_all(bool again);
+/* The last pass has met modules that the loader was not done with: another one is to come. */
+bool patch_unready(void);
 /* After dlclose(): forgets the slots of modules that are gone. */
 void patch_prune(void);
 /* Puts every slot back as it was. */

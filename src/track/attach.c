@@ -33,8 +33,10 @@ struct late_real late_real;
 
 static struct thread thread_ours = { .countdown = INT64_MAX / 2, .state = T_DEAD, .mode = M_OFF };
 static uint32_t busy;
-static uint32_t modules_pending; /* a dlopen() that could not be waited for */
-static uint64_t stop_ns;         /* CLOCK_MONOTONIC; 0: never */
+static uint32_t modules_pending; /* a dlopen() that could not be waited for, or is not done */
+static uint64_t retry_ns;        /* when to look again at those that were not; 0: at once */
+#define RETRY_NS 10000000u
+static uint64_t stop_ns; /* CLOCK_MONOTONIC; 0: never */
 
 /* ---- loaded late, or from the start? ----------------------------------------------------- */
 
@@ -93,8 +95,10 @@ static bool caller_matters(const char *file, uint64_t pc)
 static void look_at_modules(bool again)
 {
 	patch_all(again);
-	if (patch_unready())
-		store_release(&modules_pending, 1u);
+	if (!patch_unready())
+		return;
+	store_relaxed(&retry_ns, ledger_clock_ns() + RETRY_NS);
+	store_release(&modules_pending, 1u);
 }
 
 void *late_dlopen(const char *file, int mode)
@@ -104,6 +108,7 @@ void *late_dlopen(const char *file, int mode)
 	if (!file || !g.ready || forked_child())
 		return late_real.dlopen(file, mode);
 	if (caller_matters(file, (uint64_t)__builtin_return_address(0))) {
+		store_relaxed(&retry_ns, (uint64_t)0);
 		store_release(&modules_pending, 1u);
 		return late_real.dlopen(file, mode);
 	}
@@ -133,7 +138,7 @@ void attach_tick(uint64_t now_ns)
 	if (UNLIKELY(load_relaxed(&stop_ns)) && now_ns > stop_ns + GRACE)
 		time_over();
 
-	if (UNLIKELY(load_relaxed(&modules_pending)) &&
+	if (UNLIKELY(load_relaxed(&modules_pending)) && now_ns >= load_relaxed(&retry_ns) &&
 	    __atomic_compare_exchange_n(&modules_pending, &one, 0, false, __ATOMIC_ACQUIRE,
 	                                __ATOMIC_RELAXED))
 		look_at_modules(false);

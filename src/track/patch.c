@@ -33,6 +33,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "track/attach.h"
 #include "track/loader.h"
 
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
@@ -154,12 +155,12 @@ struct known {
 	const void *dynamic;
 	uint64_t bias;
 	bool alive;
-	bool done;      /* its slots were looked at */
-	uint32_t tries; /* passes that found it not ready */
+	bool done;         /* its slots were looked at */
+	uint64_t since_ns; /* first seen, not ready then */
 };
 
-/* Pages that are still writable after so many passes were meant to be. */
-#define MOST_TRIES 50u
+/* Pages that are still writable after so long were meant to be. */
+#define PATIENCE_NS 2000000000ull
 static uint64_t nunready;
 
 static struct record *records;
@@ -503,10 +504,15 @@ static int module_patch(struct dl_phdr_info *info, size_t size, void *arg)
 		k = &knowns[nknown++];
 		*k = (struct known){ .dynamic = m.dynamic, .bias = info->dlpi_addr, .alive = true };
 	}
-	if (!k->done && !first && k->tries < MOST_TRIES && unready(info)) {
-		k->tries++;
-		nunready++;
-		return 0;
+	if (!k->done && !first && unready(info)) {
+		uint64_t now = ledger_clock_ns();
+
+		if (!k->since_ns)
+			k->since_ns = now;
+		if (now - k->since_ns < PATIENCE_NS) {
+			nunready++;
+			return 0;
+		}
 	}
 	k->done = true;
 	if (is_loader(&m))

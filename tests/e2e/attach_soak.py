@@ -103,9 +103,11 @@ def cycles(w, kind):
     check_equal(victim.failed, 0, 'failed requests of %s, %s' % (victim.name, victim.said))
     check(victim.served(), victim.name, 'does not answer')
     last = victim.leftovers()
+    # What it cost before, or what one costs that nobody touched: a piece of load is short, and a JVM compiles meanwhile.
+    allowed = max(cost, 1) * SLOWER
     for _ in range(PATIENCE):
         cost_after, rate_after = compared(victim, control)
-        if cost_after < cost * SLOWER:
+        if cost_after < allowed:
             break
     say('%s: %d rounds in %.0f s, %d refused; %d requests meanwhile, none failed' % (
         victim.name, done, seconds, len(attacher.refused), victim.requests))
@@ -122,7 +124,7 @@ def cycles(w, kind):
     # Nobody stands still for others' load: where the machine is busy, it waits for a processor, too.
     busy = max(1.0, os.getloadavg()[0] / os.cpu_count())
     check(statistics.median(attacher.stopped) < 50 * busy, 'it stood still for ms:', spread(attacher.stopped))
-    check(cost_after < cost * SLOWER, 'a request costs', cost_after, 'after', cost)
+    check(cost_after < allowed, 'a request costs', cost_after, 'after', cost)
 
 
 @case

@@ -57,6 +57,8 @@ class Redis:
                                         stdout=subprocess.DEVNULL)
         self.pid = self.process.pid
         while subprocess.run(['redis-cli', '-p', self.port, 'ping'], capture_output=True).stdout != b'PONG\n':
+            if self.process.poll() is not None:
+                raise SystemExit('redis-server ended with %d before it answered' % self.process.returncode)
             time.sleep(0.05)
 
     def cpu(self):

@@ -13,14 +13,10 @@
 #include <string.h>
 
 #include "analysis/doctor_private.h"
+#include "base/bytes.h"
 
 #define HUGE_BYTES (UINT64_C(2) << 20)
 #define SAMPLE (UINT64_C(512) << 20)
-
-static bool is_zero(const unsigned char *p, size_t n)
-{
-	return !p[0] && !memcmp(p, p + 1, n - 1);
-}
 
 /* Of [from, to), which lies in one huge page. */
 static uint64_t zeros_of(const struct doctor_look *l, uint64_t from, uint64_t to,
@@ -35,7 +31,7 @@ static uint64_t zeros_of(const struct doctor_look *l, uint64_t from, uint64_t to
 	if (!huge || image_read(l->img, from, bytes, to - from) != to - from)
 		return 0;
 	for (uint64_t i = 0; i < n; i++)
-		if (kinds[i] & IMAGE_PAGE_HUGE && is_zero(bytes + i * page, page))
+		if (kinds[i] & IMAGE_PAGE_HUGE && bytes_are_zero(bytes + i * page, page))
 			zeros += page;
 	return zeros;
 }

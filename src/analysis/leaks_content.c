@@ -19,6 +19,7 @@
 
 #include "analysis/leaks_private.h"
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
@@ -295,21 +296,12 @@ static bool read_text(struct content_reader *c, const unsigned char *s, size_t n
 	return c->text.data && !c->text.failed;
 }
 
-static bool is_zero(const unsigned char *s, size_t n)
-{
-	while (n && !*s) {
-		s++;
-		n--;
-	}
-	return !n;
-}
-
 static bool all_zero(const struct image *img, uint64_t address, uint64_t size)
 {
 	unsigned char bytes[4096];
 	size_t n = size < sizeof(bytes) ? (size_t)size : sizeof(bytes);
 
-	return n && image_read_all(img, address, bytes, n) && is_zero(bytes, n);
+	return n && image_read_all(img, address, bytes, n) && bytes_are_zero(bytes, n);
 }
 
 /* The first n bytes at `address`; returns how many there are. */
@@ -339,7 +331,7 @@ struct seep_error *content_of(struct content_reader *c, uint64_t address, uint64
 	n = beginning(c, address, bytes, n);
 	if (!n)
 		return NULL;
-	if (is_zero(bytes, n)) {
+	if (bytes_are_zero(bytes, n)) {
 		if (all_zero(c->img, address, size))
 			ret_content->kind = CONTENT_ZERO;
 		return NULL;

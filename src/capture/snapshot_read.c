@@ -12,6 +12,7 @@
 #include "capture/snapshot.h"
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
@@ -114,9 +115,7 @@ static int put_field(const struct column *c, uint64_t v, uint8_t *at)
 /* The next n bytes are zero, which stands for n records' zero: they are that already.  Most lifetimes are, and few sites have cells. */
 static bool skip_zeros(struct cursor *cur, const struct column *c, size_t n)
 {
-	/* the first byte, and each like the one before */
-	if (c->type == COL_DOUBLE || !n || n > cursor_left(cur) || cur->pos[0] ||
-	    memcmp(cur->pos, cur->pos + 1, n - 1) != 0)
+	if (c->type == COL_DOUBLE || n > cursor_left(cur) || !bytes_are_zero(cur->pos, n))
 		return false;
 	cursor_bytes(cur, n);
 	return true;

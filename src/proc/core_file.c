@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 
@@ -60,11 +61,6 @@ static int temporary(void)
 	if (fd < 0)
 		fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	return fd >= 0 ? fd : memfd_create("core", MFD_CLOEXEC);
-}
-
-static bool zeros(const char *p, size_t n)
-{
-	return !n || (!p[0] && memcmp(p, p + 1, n - 1) == 0);
 }
 
 static bool write_at(int fd, const char *p, size_t n, uint64_t at)
@@ -122,7 +118,7 @@ static struct seep_error *unpack(int from, const char *path, uint64_t max, struc
 				seep_error_hint(err, "unpack it with `zstd -d` where there is room");
 				goto out;
 			}
-			if (!zeros(out, ob.pos) && !write_at(to, out, ob.pos, at)) {
+			if (!bytes_are_zero(out, ob.pos) && !write_at(to, out, ob.pos, at)) {
 				err = seep_error_new(errno,
 				                     "cannot unpack %s into a temporary file", path);
 				seep_error_hint(err, "set TMPDIR to a directory with more room");

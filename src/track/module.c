@@ -7,8 +7,8 @@
  * The loader's _dl_find_object (glibc 2.35) answers without a lock; older ones are asked through
  * the debugger interface, _r_debug.  A module is taken as gone when dlclose() unmapped it, or
  * when another one is found at its addresses: then all that was derived from its code
- * (rows, memoized stacks) is forgotten, and its number is never used again, so an address
- * means one function in one module for ever.
+ * (rows, memoized stacks) is forgotten, and its number is never used again but for the same file at
+ * the same place, so an address means one function in one module for ever.
  */
 #include <elf.h>
 #include <link.h>
@@ -183,12 +183,15 @@ static uint64_t add_string(const char *s)
 	return at;
 }
 
-static void identify(const struct found *f, struct ledger_module *lm)
+/* Everything but its numbers; the path is valid until the next call. */
+static const char *identify(const struct found *f, struct ledger_module *lm)
 {
 	static char path[4096]; /* under table_lock: no room for it on a fiber's stack */
 	struct stat st;
 	long r;
 
+	*lm = (struct ledger_module){ .start = f->start, .end = f->end, .bias = f->bias };
+	read_build_id(f, lm);
 	path[0] = '\0';
 	if (f->name && f->name[0] == '/') {
 		size_t n = strlen(f->name);
@@ -219,7 +222,7 @@ static void identify(const struct found *f, struct ledger_module *lm)
 		lm->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000ull +
 		               (uint64_t)st.st_mtim.tv_nsec;
 	}
-	lm->path = add_string(path);
+	return path;
 }
 
 static void forget(struct module *m)
@@ -230,8 +233,42 @@ static void forget(struct module *m)
 		store_release(&g.modules[m->id - 1].unload_seq, sequence);
 }
 
+static bool same_module(const struct ledger_module *a, const struct ledger_module *b,
+                        const char *path)
+{
+	return a->start == b->start && a->end == b->end && a->bias == b->bias && a->dev == b->dev &&
+	       a->inode == b->inode && a->mtime_ns == b->mtime_ns &&
+	       a->build_id_len == b->build_id_len &&
+	       !memcmp(a->build_id, b->build_id, sizeof(a->build_id)) &&
+	       !strcmp(g.strings + a->path, path);
+}
+
+/*
+ * A file that comes and goes comes back to the place it left, mostly: then its addresses mean what they meant, and it takes
+ * no new number, no new stacks, and no place in the table.
+ */
+static const struct module *revive(const struct found *f, const struct ledger_module *lm,
+                                   const char *path)
+{
+	for (uint32_t i = count; i-- > 0;) {
+		struct module *m = &table[i];
+
+		if (m->live || !m->id || !same_module(&g.modules[m->id - 1], lm, path))
+			continue;
+		sequence++;
+		store_release(&g.modules[m->id - 1].unload_seq, 0u);
+		m->eh_hdr = f->eh_hdr;
+		store_release(&m->live, true);
+		return m;
+	}
+	return NULL;
+}
+
 static const struct module *add(const struct found *f)
 {
+	struct ledger_module found_module;
+	const struct module *known;
+	const char *path;
 	struct module *m;
 	bool replaced = false;
 	uint64_t id;
@@ -244,6 +281,10 @@ static const struct module *add(const struct found *f)
 	}
 	if (replaced)
 		unwind_flush();
+	path = identify(f, &found_module);
+	known = revive(f, &found_module, path);
+	if (known)
+		return known;
 	if (count == MAX_MODULES) {
 		loss(LOSS_MODULES_FULL);
 		return NULL;
@@ -253,14 +294,9 @@ static const struct module *add(const struct found *f)
 	id = g.hdr->nmodules;
 	if (id < g.max_modules &&
 	    growing_need(&module_space, (id + 1) * sizeof(struct ledger_module))) {
-		struct ledger_module *lm = &g.modules[id];
-
-		lm->start = f->start;
-		lm->end = f->end;
-		lm->bias = f->bias;
-		lm->load_seq = ++sequence;
-		read_build_id(f, lm);
-		identify(f, lm);
+		found_module.load_seq = ++sequence;
+		found_module.path = add_string(path);
+		g.modules[id] = found_module;
 		store_release(&g.hdr->nmodules, id + 1);
 		m->id = (uint32_t)id + 1;
 	} else {

@@ -141,8 +141,12 @@ static uint32_t stack_find(uint64_t hash)
 	for (uint64_t n = 0; n <= st->mask; n++) {
 		uint64_t h = load_acquire(&st->slot[at].hash);
 
-		if (h == hash)
-			return (uint32_t)load_relaxed(&st->slot[at].site);
+		if (h == hash) {
+			uint32_t site = (uint32_t)load_acquire(&st->slot[at].site);
+
+			/* Emptied in the meantime, the slot may be another stack's by now. */
+			return load_relaxed(&st->slot[at].hash) == hash ? site : 0;
+		}
 		if (!h)
 			break;
 		at = (at + 1) & st->mask;
@@ -156,7 +160,7 @@ static void stack_put(struct stack_table *st, uint64_t hash, uint64_t site)
 
 	while (st->slot[at].hash)
 		at = (at + 1) & st->mask;
-	store_relaxed(&st->slot[at].site, site);
+	store_release(&st->slot[at].site, site); /* not before the slot was emptied */
 	store_release(&st->slot[at].hash, hash);
 }
 

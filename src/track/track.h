@@ -62,14 +62,17 @@ struct lock {
 };
 bool lock_wait(struct lock *l);
 
-ALWAYS_INLINE bool lock_take(struct lock *l)
+ALWAYS_INLINE bool lock_try(struct lock *l)
 {
 	uint32_t zero = 0;
 
-	if (LIKELY(__atomic_compare_exchange_n(&l->word, &zero, 1, false, __ATOMIC_ACQUIRE,
-	                                       __ATOMIC_RELAXED)))
-		return true;
-	return lock_wait(l);
+	return __atomic_compare_exchange_n(&l->word, &zero, 1, false, __ATOMIC_ACQUIRE,
+	                                   __ATOMIC_RELAXED);
+}
+
+ALWAYS_INLINE bool lock_take(struct lock *l)
+{
+	return LIKELY(lock_try(l)) || lock_wait(l);
 }
 
 ALWAYS_INLINE void lock_give(struct lock *l)
@@ -376,6 +379,8 @@ bool cfi_step(struct arch_regs *regs, uint64_t lo, uint64_t hi, bool *ret_end, b
 bool unwind_init(void);
 void unwind_flush(void);  /* modules changed: forget rows and memo */
 void unwind_forked(void); /* another ledger: site numbers mean nothing any more */
+/* thread.c: every other thread is out of the tracker, or has begun an event since path_epoch was this. */
+bool threads_passed(uint32_t epoch);
 
 /* ---- site.c -------------------------------------------------------------------------- */
 

@@ -22,6 +22,7 @@
  * Signal frames and general walks are not remembered.
  */
 #include "track/unwind.h"
+#include "track/attach.h"
 #include "track/cfi.h"
 #include "track/hash.h"
 
@@ -59,10 +60,13 @@ static uint64_t row_stored(uint64_t pc)
 		return 0;
 	for (uint64_t at = hash_mix(pc) & rt->mask, n = 0; n <= rt->mask;
 	     n++, at = (at + 1) & rt->mask) {
-		uint64_t p = load_acquire(&rt->slot[at].pc);
+		uint64_t p = load_acquire(&rt->slot[at].pc), row;
 
-		if (p == pc)
-			return rt->slot[at].row;
+		if (p == pc) {
+			row = load_acquire(&rt->slot[at].row);
+			/* Emptied in the meantime, the slot may be another address's by now. */
+			return load_relaxed(&rt->slot[at].pc) == pc ? row : 0;
+		}
 		if (!p)
 			break;
 	}
@@ -75,7 +79,7 @@ static void row_put(struct row_table *rt, uint64_t pc, uint64_t row)
 
 	while (rt->slot[at].pc && rt->slot[at].pc != pc)
 		at = (at + 1) & rt->mask;
-	rt->slot[at].row = row;
+	store_release(&rt->slot[at].row, row); /* not before the slot was emptied */
 	store_release(&rt->slot[at].pc, pc);
 	rt->used++;
 }
@@ -133,80 +137,134 @@ ALWAYS_INLINE uint64_t row_of(uint64_t pc)
 #define PROBE_FRAMES 3
 #define SETS_BITS 14
 #define WAYS 4
-#define PATH_SPACE ((uint64_t)64 << 20)
+#define HALF ((uint64_t)32 << 20)
+#define PATH_SPACE (2 * HALF)
 #define MEM_STEP (64 << 10)
+#define SETTLE_NS 10000000
 
 static uint32_t sets[1u << SETS_BITS][WAYS]; /* path's place in PATH_UNITs << 8 | tag; 0: none */
 uint8_t *path_base;
 uint32_t path_epoch __attribute__((aligned(64))) = 1; /* a new thread's is 0 */
-static uint64_t path_used
-	__attribute__((aligned(64))); /* bytes; PATH_UNIT is never used, so no entry is 0 */
-static uint32_t path_victim;
+static struct lock path_lock;
 
 /*
- * Forgets everything that came from code addresses.  A thread inside a look-up may still use an old
- * path: its memory stays, and what it describes was true when that thread's call began.
+ * Where paths lie, under path_lock.  They are forgotten all at once, when a module goes and when their space is full, and
+ * then the other half of the space is next: its paths are of an earlier epoch, and nobody reads them any more.
  */
+static struct {
+	unsigned int half; /* in use */
+	uint64_t used;     /* bytes of it; PATH_UNIT of the first is never used, so no entry is 0 */
+	uint64_t touched[2]; /* bytes of each that ever were */
+	uint32_t left_epoch; /* path_epoch when the other half was left ... */
+	uint64_t left_ns;    /* ... and the time; 0: it never was in use */
+	uint64_t retry_ns;   /* no look at the threads before */
+	uint32_t victim;
+} paths;
+
+/*
+ * A thread may be inside a look-up that began when those paths held.  It is not when it is out of the tracker, or has begun an
+ * event since; what it says of that itself is seen by others within SETTLE_NS, far longer than a store takes.
+ */
+static bool other_half_free(void)
+{
+	uint64_t now = ledger_clock_ns();
+
+	if (!paths.left_ns)
+		return true;
+	if (now - paths.left_ns < SETTLE_NS || now < paths.retry_ns)
+		return false;
+	paths.retry_ns = now + SETTLE_NS;
+	return threads_passed(paths.left_epoch);
+}
+
+/* Threads drop their predictions when they see another epoch. */
+static void paths_forget(bool turn)
+{
+	for (uint32_t i = 0; i < 1u << SETS_BITS; i++)
+		for (uint32_t j = 0; j < WAYS; j++)
+			if (load_relaxed(&sets[i][j]))
+				store_relaxed(&sets[i][j], 0u);
+	__atomic_fetch_add(&path_epoch, 1, __ATOMIC_RELEASE);
+	if (!turn)
+		return;
+	paths.half ^= 1;
+	paths.used = PATH_UNIT;
+	paths.left_epoch = path_epoch;
+	paths.left_ns = ledger_clock_ns();
+	paths.retry_ns = 0;
+}
+
+/* Forgets everything that came from code addresses. */
 void unwind_flush(void)
 {
-	struct row_table *rt;
+	bool locked;
 
 	if (!lock_take(&row_lock))
 		return;
 	for (uint32_t i = 0; i < ROWS; i++)
 		if (load_relaxed(&rows[i]))
 			store_relaxed(&rows[i], 0ull);
-	rt = row_table_new(row_store ? row_store->mask + 1 : 1024);
-	if (rt) {
-		store_release(&row_store, rt);
-	} else if (row_store) {
-		for (uint64_t i = 0; i <= row_store->mask; i++)
-			store_relaxed(&row_store->slot[i].pc, 0ull);
+	for (uint64_t i = 0; row_store && i <= row_store->mask; i++)
+		store_relaxed(&row_store->slot[i].pc, 0ull);
+	if (row_store)
 		row_store->used = 0;
-	}
 	lock_give(&row_lock);
-	for (uint32_t i = 0; i < 1u << SETS_BITS; i++)
-		for (uint32_t j = 0; j < WAYS; j++)
-			if (load_relaxed(&sets[i][j]))
-				store_relaxed(&sets[i][j], 0u);
-	/* Threads drop their predictions when they see another epoch. */
-	__atomic_fetch_add(&path_epoch, 1, __ATOMIC_RELEASE);
+	locked = lock_take(&path_lock);
+	paths_forget(locked && other_half_free());
+	if (locked)
+		lock_give(&path_lock);
 	site_flush();
 }
 
+/* Paths name sites of the parent's ledger; rows stay true.  No thread is inside. */
 void unwind_forked(void)
 {
-	/* Paths name sites of the parent's ledger; rows stay true. */
-	row_lock.word = 0;
+	row_lock.word = path_lock.word = 0;
 	memset(sets, 0, sizeof(sets));
-	path_used = PATH_UNIT;
+	paths.half = 0;
+	paths.used = PATH_UNIT;
+	paths.left_ns = 0;
 	path_epoch++;
 }
 
-static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t hash,
-                              unsigned int kind, uint32_t site, uint32_t nwords, uint32_t nlinks,
-                              const uint64_t *link_addr, const uint64_t *link_value, bool uses_fp)
+/* Room for a path: its place; 0: none now.  Under path_lock. */
+static uint64_t path_room(struct thread *t, uint64_t size)
+{
+	uint64_t at = paths.used, end = at + size, *touched = &paths.touched[paths.half];
+
+	if (t->path_epoch != path_epoch) /* a module went while this stack was walked */
+		return 0;
+	if (end > HALF) {
+		if (other_half_free())
+			paths_forget(true);
+		return 0;
+	}
+	paths.used = end;
+	if (end > *touched) {
+		mem_count((int64_t)(end / MEM_STEP - *touched / MEM_STEP) * MEM_STEP);
+		*touched = end;
+	}
+	return paths.half * HALF + at;
+}
+
+static uint32_t path_write(struct thread *t, const struct origin *o, uint64_t hash,
+                           unsigned int kind, uint32_t site, uint32_t nwords, uint32_t nlinks,
+                           const uint64_t *link_addr, const uint64_t *link_value, bool uses_fp)
 {
 	uint64_t size, at, top = o->sp;
 	uint32_t set = (uint32_t)(hash >> 8) & ((1u << SETS_BITS) - 1), way, entry;
 	struct path *p;
 	uint16_t *off;
 
-	if (UNLIKELY(!path_base || !nwords))
-		return 0;
 	for (; nwords % GROUP; nwords++) {
 		t->word_addr[nwords] = t->word_addr[nwords - 1];
 		t->word_value[nwords] = t->word_value[nwords - 1];
 	}
 	size = sizeof(struct path) + (uint64_t)(nwords + nlinks) * 10;
 	size = (size + PATH_UNIT - 1) & ~(uint64_t)(PATH_UNIT - 1);
-	at = __atomic_fetch_add(&path_used, size, __ATOMIC_RELAXED);
-	if (at + size > PATH_SPACE) {
-		store_relaxed(&path_used, PATH_SPACE);
+	at = path_room(t, size);
+	if (!at)
 		return 0;
-	}
-	if (at / MEM_STEP != (at + size) / MEM_STEP)
-		mem_count(MEM_STEP);
 	p = (struct path *)(path_base + at);
 	off = (uint16_t *)(p->value + nwords + nlinks);
 	for (uint32_t i = 0; i < nwords + nlinks; i++) {
@@ -229,8 +287,22 @@ static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t
 	for (way = 0; way < WAYS && load_relaxed(&sets[set][way]); way++)
 		;
 	if (way == WAYS)
-		way = path_victim++ & (WAYS - 1);
+		way = paths.victim++ & (WAYS - 1);
 	store_release(&sets[set][way], entry);
+	return entry;
+}
+
+/* Its entry; 0: it is not remembered.  Nobody waits for that: it will be seen again. */
+static COLD uint32_t path_add(struct thread *t, const struct origin *o, uint64_t hash,
+                              unsigned int kind, uint32_t site, uint32_t nwords, uint32_t nlinks,
+                              const uint64_t *link_addr, const uint64_t *link_value, bool uses_fp)
+{
+	uint32_t entry;
+
+	if (UNLIKELY(!path_base || !nwords) || !lock_try(&path_lock))
+		return 0;
+	entry = path_write(t, o, hash, kind, site, nwords, nlinks, link_addr, link_value, uses_fp);
+	lock_give(&path_lock);
 	return entry;
 }
 
@@ -517,6 +589,7 @@ bool unwind_init(void)
 {
 	if (!path_base)
 		path_base = mem_reserve(PATH_SPACE);
-	path_used = PATH_UNIT;
+	if (!paths.used)
+		paths.used = PATH_UNIT;
 	return true;
 }

@@ -155,7 +155,7 @@ static void check_exact(void)
 	for (size_t i = 0; i < p->nsites; i++) {
 		used += p->sites[i].alloc.blocks > 0;
 		for (unsigned int k = 0; k < PROF_LIFE_BUCKETS; k++)
-			lives += p->sites[i].life[k];
+			lives += p->lifetimes[i].blocks[k];
 		assert_false(p->sites[i].cut_depth || p->sites[i].cut_no_cfi);
 	}
 	assert_int_equal(lives, frees);
@@ -189,6 +189,119 @@ static void four_threads_while_one_forgets(void **state)
 	flushing = handing = true;
 	run(4, 20);
 	check_exact();
+}
+
+/* ---- more stacks than there is room for paths ---------------------------------------------------- */
+
+#define TURNS 14u
+#define WAYS_THERE (1u << TURNS)
+#define AHEAD 220u /* frames: a path of 2.3 KB, and 36 MB of them in half a space of 32 */
+
+static uint32_t site_of_way[WAYS_THERE];
+
+static WHOLE uint32_t arrive(void)
+{
+	struct origin o = ORIGIN_HERE();
+	bool usable;
+	uint32_t site = unwind_site(t_self, &o, LEDGER_HEAP, unwind_guess(t_self, &o), &usable);
+
+	NOTAIL();
+	return site;
+}
+
+static uint32_t turn(unsigned int way, unsigned int left);
+
+static WHOLE uint32_t turn_left(unsigned int way, unsigned int left)
+{
+	uint32_t site = turn(way, left);
+
+	NOTAIL();
+	return site;
+}
+
+static WHOLE uint32_t turn_right(unsigned int way, unsigned int left)
+{
+	uint32_t site = turn(way, left);
+
+	NOTAIL();
+	return site;
+}
+
+static WHOLE uint32_t turn(unsigned int way, unsigned int left)
+{
+	uint32_t site = !left     ? arrive()
+	                : way & 1 ? turn_left(way >> 1, left - 1)
+	                          : turn_right(way >> 1, left - 1);
+
+	NOTAIL();
+	return site;
+}
+
+static WHOLE uint32_t go(unsigned int ahead, unsigned int way)
+{
+	uint32_t site = ahead ? go(ahead - 1, way) : turn(way, TURNS);
+
+	NOTAIL();
+	return site;
+}
+
+static void *traveller(void *arg)
+{
+	const unsigned int first = (unsigned int)(uintptr_t)arg;
+
+	tracker_thread_begin();
+	for (unsigned int pass = 0; pass < 4; pass++) {
+		for (unsigned int i = 0; i < WAYS_THERE; i++) {
+			unsigned int way = (first * (WAYS_THERE / 3) + i) % WAYS_THERE;
+			uint32_t site = go(AHEAD, way), none = 0;
+
+			assert_int_not_equal(site, 0);
+			if (!__atomic_compare_exchange_n(&site_of_way[way], &none, site, false,
+			                                 __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
+			    none != site)
+				__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+		}
+	}
+	totals_unwinds(t_self);
+	return NULL;
+}
+
+static void *start_travel(void *arg)
+{
+	void *r = traveller(arg);
+
+	NOTAIL();
+	return r;
+}
+
+/* Each half of the space is filled again and again: what is recalled is right, and things are still remembered afterwards. */
+static void paths_are_forgotten_when_their_space_is_full(void **state)
+{
+	pthread_t threads[3];
+	uint32_t site = 0;
+	bool recalled = false;
+
+	(void)state;
+	wrong = 0;
+	memset(site_of_way, 0, sizeof(site_of_way));
+	g.multi = g.careful = true;
+	for (uintptr_t i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, start_travel, (void *)i), 0);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_int_equal(wrong, 0);
+	for (unsigned int i = 0; i < 1000 && !recalled;
+	     i++) { /* this thread's is another stack than theirs */
+		uint64_t before = t_self->unwinds_fast;
+		uint32_t found = go(AHEAD, 5);
+
+		assert_true(found && (!i || found == site));
+		site = found;
+		recalled = t_self->unwinds_fast > before;
+	}
+	assert_true(recalled);
+	assert_true(g.private_bytes < 96u << 20); /* the space is 64 MB, the sites' tables some */
+	assert_int_equal(tracker_losses(), 0);
 }
 
 /* More threads than shards: the last one is shared. */
@@ -287,6 +400,7 @@ int main(void)
 		T(four_threads),
 		T(four_threads_while_one_forgets),
 		T(more_threads_than_shards),
+		T(paths_are_forgotten_when_their_space_is_full),
 		T(sampled_events),
 		T(the_largest_weight_is_kept),
 	};

@@ -6,7 +6,9 @@
 #include "tracker.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <gnu/libc-version.h>
+#include <unistd.h>
 
 #include "profile/profile.h"
 
@@ -198,9 +200,9 @@ struct plugin {
 	uint64_t pc;
 };
 
-static struct plugin plugin_load(void)
+static struct plugin plugin_load(const char *path)
 {
-	struct plugin p = { dlopen(plugin_path, RTLD_NOW | RTLD_LOCAL), 0 };
+	struct plugin p = { dlopen(path, RTLD_NOW | RTLD_LOCAL), 0 };
 
 	if (!p.handle)
 		fail_msg("%s", dlerror());
@@ -225,7 +227,7 @@ static void modules_that_go_leave_the_others_sites(void **state)
 		kept[i] = intern(&outer, LEDGER_HEAP, &is_new);
 		assert_true(is_new);
 	}
-	a = plugin_load();
+	a = plugin_load(plugin_path);
 	inner = outer;
 	inner.pc[0] = a.pc;
 	gone = intern(&inner, LEDGER_HEAP, &is_new);
@@ -247,21 +249,85 @@ static void modules_that_go_leave_the_others_sites(void **state)
 	other = intern(&again, LEDGER_HEAP, &is_new);
 	assert_true(is_new && other != gone);
 
-	/* The same module again is a new one: its code need not be what it was. */
-	b = plugin_load();
+	/* The same file at the same place is what it was; at another place it is another module. */
+	b = plugin_load(plugin_path);
 	inner.pc[0] = b.pc;
+	unwind_flush(); /* no hook on dlopen: an address seen without a module may stay so until something goes */
 	other = intern(&inner, LEDGER_HEAP, &is_new);
-	if (b.pc != a.pc) {
-		assert_true(is_new);
-	} else {
-		/* The tracker has no hook on dlopen; at an address it has seen without a module it may stay so. */
-		unwind_flush();
-		other = intern(&inner, LEDGER_HEAP, &is_new);
-		assert_true(is_new);
-	}
-	assert_true(other != gone);
+	assert_int_equal(other == gone, b.pc == a.pc);
+	assert_int_equal(is_new, b.pc != a.pc);
 	assert_int_equal(dlclose(b.handle), 0);
 	modules_changed();
+	assert_int_equal(tracker_losses(), 0);
+}
+
+static void copy_file(const char *from, char *to)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC), out = mkstemp(to);
+	char b[4096];
+	ssize_t n;
+
+	assert_true(in >= 0 && out >= 0);
+	while ((n = read(in, b, sizeof(b))) > 0)
+		assert_int_equal(write(out, b, (size_t)n), n);
+	close(in);
+	close(out);
+}
+
+/* Another file in the place of the first, even one with the same content and build-id. */
+static void another_file_at_the_same_place_is_another_module(void **state)
+{
+	char path[] = "/tmp/seep-plugin-XXXXXX";
+	struct stack s = { .n = 2 };
+	uint32_t first = 0, second = 0;
+	bool is_new;
+
+	(void)state;
+	copy_file(plugin_path, path);
+	for (unsigned int i = 0; i < 100 && !second; i++) { /* mostly the first time */
+		struct plugin a = plugin_load(plugin_path), b;
+
+		s.pc[0] = a.pc;
+		s.pc[1] = (uint64_t)&gnu_get_libc_version + 1;
+		first = intern(&s, LEDGER_HEAP, &is_new);
+		assert_int_equal(dlclose(a.handle), 0);
+		modules_changed();
+		b = plugin_load(path);
+		if (b.pc == a.pc)
+			second = intern(&s, LEDGER_HEAP, &is_new);
+		assert_int_equal(dlclose(b.handle), 0);
+		modules_changed();
+	}
+	unlink(path);
+	assert_int_not_equal(second, 0);
+	assert_int_not_equal(second, first);
+}
+
+/* A program that loads and unloads something all day. */
+static void modules_that_come_again_cost_nothing(void **state)
+{
+	uint64_t memory = 0, modules = 0, sites = 0;
+	struct stack s = { .n = 2 };
+	bool is_new;
+
+	(void)state;
+	for (unsigned int i = 0; i < 10000; i++) { /* more than there is room for modules */
+		struct plugin a = plugin_load(plugin_path);
+
+		s.pc[0] = a.pc;
+		s.pc[1] = (uint64_t)&gnu_get_libc_version + 1;
+		assert_int_not_equal(intern(&s, LEDGER_HEAP, &is_new), 0);
+		assert_int_not_equal(cfi_row(a.pc), 0);
+		assert_int_equal(dlclose(a.handle), 0);
+		modules_changed();
+		if (i == 100) {
+			memory = g.private_bytes;
+			modules = g.hdr->nmodules;
+			sites = g.hdr->nsites;
+		}
+	}
+	assert_int_equal(g.private_bytes, memory);
+	assert_true(g.hdr->nmodules < modules + 100 && g.hdr->nsites < sites + 100);
 	assert_int_equal(tracker_losses(), 0);
 }
 
@@ -276,7 +342,7 @@ static void modules_are_described(void **state)
 
 	(void)state;
 	in_libc = (uint64_t)&gnu_get_libc_version + 1;
-	a = plugin_load();
+	a = plugin_load(plugin_path);
 	s.pc[0] = a.pc;
 	s.pc[1] = in_libc;
 	assert_int_not_equal(intern(&s, LEDGER_HEAP, &is_new), 0);
@@ -316,6 +382,8 @@ int main(int argc, char **argv)
 		T(cut_stacks_are_counted_once),
 		T(full_tables_say_so),
 		T(modules_that_go_leave_the_others_sites),
+		T(another_file_at_the_same_place_is_another_module),
+		T(modules_that_come_again_cost_nothing),
 		T(modules_are_described),
 	};
 

@@ -135,7 +135,7 @@ struct node_pairs {
 };
 
 /* Only the sum and the scale (items stays NULL), for who needs no more; `d` may be NULL, as below. */
-struct node_pairs node_pairs_total(struct diff *d, const struct view *v, struct measure m,
+struct node_pairs node_pairs_total(const struct diff *d, const struct view *v, struct measure m,
                                    bool normalize);
 
 /* `d` may be NULL: then of v's profile alone. */

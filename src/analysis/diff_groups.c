@@ -449,17 +449,19 @@ static double scale_of(const struct diff *d, const struct node_pair *sum, struct
 	return d && normalize && from > 0 && to > 0 ? to / from : 1;
 }
 
-struct node_pairs node_pairs_total(struct diff *d, const struct view *v, struct measure m,
+struct node_pairs node_pairs_total(const struct diff *d, const struct view *v, struct measure m,
                                    bool normalize)
 {
 	struct node_pairs out = { 0 };
 
 	if (d) {
-		diff_load(d, 0);
-		out.sum.first = groups_total(v);
-		diff_load(d, d->nsides - 1);
+		size_t last = d->nsides - 1;
+
+		out.sum.first = groups_total(v, d->sides[0], d->site_of[0]);
+		out.sum.last = groups_total(v, d->sides[last], d->site_of[last]);
+	} else {
+		out.sum.last = groups_total(v, v->profile, NULL);
 	}
-	out.sum.last = groups_total(v);
 	out.scale = scale_of(d, &out.sum, m, normalize);
 	return out;
 }

@@ -65,15 +65,14 @@ static struct group_sum site_sum(const struct prof_site *s)
 
 static const struct group_sum sum_none = { .oldest = UINT64_MAX };
 
-struct group_sum groups_total(const struct view *v)
+struct group_sum groups_total(const struct view *v, const struct profile *p, const uint32_t *site_of)
 {
-	const struct profile *p = v->profile;
 	struct group_sum total = sum_none;
 
 	for (size_t i = 0; i < p->nsites; i++) {
 		struct group_sum sum = site_sum(&p->sites[i]);
 
-		if (v->site_node[i] != VIEW_DROPPED)
+		if (v->site_node[site_of ? site_of[i] : i] != VIEW_DROPPED)
 			group_sum_add(&total, &sum);
 	}
 	return total;
@@ -363,14 +362,15 @@ void groups_sort(const struct view *v, enum group_by by, struct measure measure,
 
 struct lifetimes lifetimes_make(const struct view *v)
 {
+	const struct profile *p = v->profile;
 	struct lifetimes l = { 0 };
 
-	for (size_t i = 0; i < v->profile->nsites; i++) {
+	for (size_t i = 0; p->lifetimes && i < p->nsites; i++) {
 		if (v->site_node[i] == VIEW_DROPPED)
 			continue;
 		for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++) {
-			l.blocks[b] += v->profile->sites[i].life[b];
-			l.total += v->profile->sites[i].life[b];
+			l.blocks[b] += p->lifetimes[i].blocks[b];
+			l.total += p->lifetimes[i].blocks[b];
 		}
 	}
 	return l;

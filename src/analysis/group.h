@@ -64,8 +64,12 @@ struct seep_error *groups_make(const struct view *v, enum group_by by, struct me
                                struct groups *ret_groups);
 /* The same in no order, for who has one of its own. */
 struct seep_error *groups_collect(const struct view *v, enum group_by by, struct groups *ret_groups);
-/* Just the sum over all sites in view, kinds of all sorts: no groups are made for it. */
-struct group_sum groups_total(const struct view *v);
+/*
+ * Just the sum over all sites of p in view, kinds of all sorts: no groups are made for it.  p is the view's profile, or
+ * one whose sites are the view's by site_of (a side of a difference).
+ */
+struct group_sum groups_total(const struct view *v, const struct profile *p,
+                              const uint32_t *site_of);
 void groups_sort(const struct view *v, enum group_by by, struct measure measure,
                  enum group_order order, struct groups *g);
 void groups_release(struct groups *g);

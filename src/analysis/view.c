@@ -286,7 +286,9 @@ static int add_locations(struct builder *b, const uint32_t *locations, uint32_t 
 
 static int make_nodes(struct builder *b)
 {
-	if (array_grow((void **)&b->v->nodes, 0, &b->cap_nodes, sizeof(*b->v->nodes)) < 0)
+	/* one for each frame, but for functions that were inlined */
+	if (ARRAY_RESERVE(b->v, b, nodes, b->p->nframes + 1) < 0 ||
+	    idmap_reserve(&b->nodes, b->p->nframes) < 0)
 		return -1;
 	b->v->nodes[0] = (struct view_node){ 0, 0 };
 	b->v->nnodes = 1;

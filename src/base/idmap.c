@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Open addressing with linear probing, at most two thirds full; the whole hash
- * is kept in the slot, so growing never asks the caller for it again and a
- * probe touches the caller's array only when 64 bits agree.
+ * Open addressing with linear probing, at most two thirds full.  The slot keeps 32 bits of the hash: growing never
+ * asks the caller for it again, a probe touches the caller's array only when they agree, and a slot is 8 bytes.
+ * Positions are made of the same bits, so a table has 2^32 slots at most, more than there can be ids.
  */
 #include "base/idmap.h"
 
@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void place(struct idmap_slot *slots, size_t cap, uint64_t hash, uint32_t id_plus_1)
+static void place(struct idmap_slot *slots, size_t cap, uint32_t hash, uint32_t id_plus_1)
 {
-	size_t pos = (size_t)hash & (cap - 1);
+	size_t pos = hash & (cap - 1);
 
 	while (slots[pos].id_plus_1)
 		pos = (pos + 1) & (cap - 1);
@@ -50,7 +50,7 @@ int idmap_add(struct idmap *m, uint64_t hash, uint32_t id)
 
 	if (r < 0)
 		return r;
-	place(m->slots, m->cap, hash, id + 1);
+	place(m->slots, m->cap, (uint32_t)hash, id + 1);
 	m->n++;
 	return 0;
 }

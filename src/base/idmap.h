@@ -9,7 +9,7 @@
  *                     return id;
  *     ... append the thing, then idmap_add(&m, hash, new_id);
  *
- * Zero-initialise it, idmap_release() it.  Nothing is ever removed.
+ * Things of another hash come up too, if rarely: half of its bits are kept.  Zero-initialise it, idmap_release() it.  Nothing is ever removed.
  */
 #ifndef SEEP_BASE_IDMAP_H
 #define SEEP_BASE_IDMAP_H
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 struct idmap_slot {
-	uint64_t hash;
+	uint32_t hash;      /* its lower half, which is all that a position is made of */
 	uint32_t id_plus_1; /* 0: empty */
 };
 
@@ -37,7 +37,7 @@ void idmap_release(struct idmap *m);
 
 static inline size_t idmap_first(const struct idmap *m, uint64_t hash)
 {
-	return m->cap ? (size_t)hash & (m->cap - 1) : 0;
+	return m->cap ? (uint32_t)hash & (m->cap - 1) : 0;
 }
 
 /* The next index stored under `hash` at or after *pos; false: no more. */
@@ -51,7 +51,7 @@ static inline bool idmap_get(const struct idmap *m, size_t *pos, uint64_t hash, 
 		if (!s->id_plus_1)
 			return false;
 		*pos = (*pos + 1) & (m->cap - 1);
-		if (s->hash == hash) {
+		if (s->hash == (uint32_t)hash) {
 			*ret_id = s->id_plus_1 - 1;
 			return true;
 		}

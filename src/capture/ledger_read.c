@@ -287,7 +287,8 @@ static int read_sites(struct build *b)
 	if (r < 0)
 		return r;
 	b->p->sites = calloc(n + 1, sizeof(*b->p->sites));
-	if (!b->p->sites)
+	b->p->lifetimes = calloc(n + 1, sizeof(*b->p->lifetimes));
+	if (!b->p->sites || !b->p->lifetimes)
 		return -ENOMEM;
 	b->p->nsites = n;
 	for (uint64_t i = 0; i < n; i++) {
@@ -320,7 +321,7 @@ static int read_sites(struct build *b)
 		s->freed.var_bytes = variance_of(s->alloc.var_bytes - s->inuse.var_bytes);
 		s->samples = c->samples;
 		for (unsigned int j = 0; j < PROF_LIFE_BUCKETS; j++)
-			s->life[j] = blocks_of(c->life[j]);
+			b->p->lifetimes[i].blocks[j] = blocks_of(c->life[j]);
 	}
 	return 0;
 }

@@ -97,7 +97,10 @@ static const struct column sites[] = {
 	COL(struct prof_site, samples, COL_U64),
 	COL(struct prof_site, inuse_samples, COL_U64),
 	DELTA(struct prof_site, oldest, COL_U64),
-	ARRAY(struct prof_site, life, COL_U64, PROF_LIFE_BUCKETS),
+};
+
+static const struct column lifetimes[] = {
+	ARRAY(struct prof_lifetimes, blocks, COL_U64, PROF_LIFE_BUCKETS),
 };
 
 static const struct column cells[] = {
@@ -176,6 +179,8 @@ const struct layout snapshot_layouts[SNAP_NSECTIONS] = {
 	[SNAP_RSS] = LAYOUT(rss, struct prof_rss),
 	[SNAP_EVENTS] = LAYOUT(events, struct prof_event),
 };
+
+const struct layout snapshot_lifetimes = LAYOUT(lifetimes, struct prof_lifetimes);
 
 static uint64_t fnv(uint64_t h, const void *data, size_t n)
 {

@@ -146,15 +146,10 @@ static int get_column(struct cursor *cur, const struct column *c, uint8_t *at, s
 	return r;
 }
 
-/*
- * A section's records into a new array.  *ret_n is set even on failure, together with *ret_records, so that the
- * strings decoded so far are released with the profile.
- */
-static int get_section(struct cursor *cur, enum snapshot_section id, void *ret_records,
-                       size_t *ret_n)
+/* n records into a new array, which is *ret_records even on failure, so that the strings decoded so far can be released. */
+static int get_records(struct cursor *cur, const struct layout *l, size_t n, void *ret_records)
 {
-	const struct layout *l = &snapshot_layouts[id];
-	uint64_t n = cursor_uleb(cur), least = 0;
+	uint64_t least = 0;
 	uint8_t *records;
 	int r = 0;
 
@@ -166,16 +161,43 @@ static int get_section(struct cursor *cur, enum snapshot_section id, void *ret_r
 	if (!records)
 		return -ENOMEM;
 	*(void **)ret_records = records;
-	*ret_n = n;
 	for (size_t i = 0; i < l->ncolumns && !r; i++) {
 		const struct column *c = &l->columns[i];
 
 		for (size_t k = 0; k < c->repeat && !r; k++)
 			r = get_column(cur, c, records + c->offset + k * width_of(c), l->record, n);
 	}
+	return r;
+}
+
+/* A section's records; *ret_n is set together with *ret_records. */
+static int get_section(struct cursor *cur, enum snapshot_section id, void *ret_records,
+                       size_t *ret_n)
+{
+	uint64_t n = cursor_uleb(cur);
+	int r = get_records(cur, &snapshot_layouts[id], n, ret_records);
+
+	if (*(void **)ret_records)
+		*ret_n = n;
 	if (!r && cursor_left(cur)) /* bytes that mean nothing */
 		r = -EBADMSG;
 	return r;
+}
+
+/* The lifetimes come last; most files of other tools have none. */
+static int get_sites(struct cursor *cur, struct profile *p)
+{
+	uint64_t n = cursor_uleb(cur);
+	int r = get_records(cur, &snapshot_layouts[SNAP_SITES], n, &p->sites);
+
+	if (p->sites)
+		p->nsites = n;
+	if (r)
+		return r;
+	if (cursor_left(cur) == n * PROF_LIFE_BUCKETS && bytes_are_zero(cur->pos, cursor_left(cur)))
+		return 0;
+	r = get_records(cur, &snapshot_lifetimes, n, &p->lifetimes);
+	return !r && cursor_left(cur) ? -EBADMSG : r;
 }
 
 /* ---- sections that are not simply an array ------------------------------------ */
@@ -334,7 +356,7 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 	case SNAP_LINES:
 		return get_section(cur, id, &parts->lines, &parts->nlines);
 	case SNAP_SITES:
-		return get_section(cur, id, &p->sites, &p->nsites);
+		return get_sites(cur, p);
 	case SNAP_CELLS:
 		return get_section(cur, id, &p->cells, &p->ncells);
 	case SNAP_THREADS:

@@ -120,26 +120,46 @@ static void put_column(struct buf *b, const struct column *c, const uint8_t *at,
 	}
 }
 
-static void put_section(struct buf *out, struct buf *scratch, enum snapshot_section id,
-                        const void *records, size_t n)
+static void put_columns(struct buf *b, const struct layout *l, const void *records, size_t n)
 {
-	const struct layout *l = &snapshot_layouts[id];
-
-	buf_reset(scratch);
-	put_uleb(scratch, n);
 	for (size_t i = 0; i < l->ncolumns && n; i++) {
 		const struct column *c = &l->columns[i];
 
 		for (size_t r = 0; r < c->repeat; r++)
-			put_column(scratch, c,
-			           (const uint8_t *)records + c->offset + r * width_of(c),
+			put_column(b, c, (const uint8_t *)records + c->offset + r * width_of(c),
 			           l->record, n);
 	}
+}
+
+static void put_whole(struct buf *out, const struct buf *section, enum snapshot_section id)
+{
 	buf_putc(out, (char)id);
-	put_uleb(out, scratch->len);
-	buf_add(out, scratch->data, scratch->len);
-	if (scratch->failed)
+	put_uleb(out, section->len);
+	buf_add(out, section->data, section->len);
+	if (section->failed)
 		out->failed = true;
+}
+
+static void put_section(struct buf *out, struct buf *scratch, enum snapshot_section id,
+                        const void *records, size_t n)
+{
+	buf_reset(scratch);
+	put_uleb(scratch, n);
+	put_columns(scratch, &snapshot_layouts[id], records, n);
+	put_whole(out, scratch, id);
+}
+
+static void put_sites(struct buf *out, struct buf *scratch, const struct profile *p)
+{
+	buf_reset(scratch);
+	put_uleb(scratch, p->nsites);
+	put_columns(scratch, &snapshot_layouts[SNAP_SITES], p->sites, p->nsites);
+	if (p->lifetimes)
+		put_columns(scratch, &snapshot_lifetimes, p->lifetimes, p->nsites);
+	else
+		for (size_t i = 0; i < p->nsites * PROF_LIFE_BUCKETS; i++)
+			buf_putc(scratch, 0);
+	put_whole(out, scratch, SNAP_SITES);
 }
 
 /* All lines of all symbols as one array; its strings stay the profile's. */
@@ -202,7 +222,7 @@ static int encode(const struct profile *p, struct buf *raw)
 	put_section(raw, &scratch, SNAP_FRAMES, p->frames, p->nframes);
 	put_section(raw, &scratch, SNAP_SYMBOLS, p->symbols, p->nsymbols);
 	put_section(raw, &scratch, SNAP_LINES, lines, nlines);
-	put_section(raw, &scratch, SNAP_SITES, p->sites, p->nsites);
+	put_sites(raw, &scratch, p);
 	put_section(raw, &scratch, SNAP_CELLS, p->cells, p->ncells);
 	put_section(raw, &scratch, SNAP_THREADS, p->threads, p->nthreads);
 	put_section(raw, &scratch, SNAP_BLOCKS, p->blocks, p->nblocks);

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/large.h"
 
 struct merge {
 	struct profile *out;
@@ -27,7 +28,8 @@ struct merge {
 	size_t cap_modules, cap_frames, cap_symbols, cap_sites, cap_cells, cap_threads, cap_blocks;
 	/* Of the input at hand: old index → new index. */
 	uint32_t *module_of, *frame_of, *symbol_of, *site_of, *thread_of;
-	uint64_t shift; /* ns from the merged start to this input's start */
+	size_t nlifetimes; /* sites that have a place there */
+	uint64_t shift;    /* ns from the merged start to this input's start */
 };
 
 #define GROW(m, what) ARRAY_GROW((m)->out, m, what)
@@ -142,8 +144,36 @@ add:
 	prof_value_add(&to->peak, &s->peak);
 	to->samples = prof_add(to->samples, s->samples);
 	to->inuse_samples = prof_add(to->inuse_samples, s->inuse_samples);
-	for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++)
-		to->life[b] = prof_add(to->life[b], s->life[b]);
+	return 0;
+}
+
+/* As many as there are sites. */
+static int grow_lifetimes(struct merge *m)
+{
+	size_t n = m->out->nsites;
+	struct prof_lifetimes *p =
+		large_resize(m->out->lifetimes, m->nlifetimes * sizeof(*p), (n + 1) * sizeof(*p));
+
+	if (!p)
+		return -1;
+	m->out->lifetimes = p;
+	memset(p + m->nlifetimes, 0, (n - m->nlifetimes) * sizeof(*p));
+	m->nlifetimes = n;
+	return 0;
+}
+
+static int merge_lifetimes(struct merge *m, const struct profile *in)
+{
+	if (!in->lifetimes)
+		return 0;
+	if (grow_lifetimes(m) < 0)
+		return -1;
+	for (size_t i = 0; i < in->nsites; i++)
+		for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++) {
+			uint64_t *to = &m->out->lifetimes[m->site_of[i]].blocks[b];
+
+			*to = prof_add(*to, in->lifetimes[i].blocks[b]);
+		}
 	return 0;
 }
 
@@ -223,7 +253,7 @@ static int merge_arrays(struct merge *m, const struct profile *in)
 	for (size_t i = 0; i < in->nsites; i++)
 		if (merge_site(m, &in->sites[i], &m->site_of[i]) < 0)
 			return -1;
-	return merge_records(m, in);
+	return merge_lifetimes(m, in) < 0 ? -1 : merge_records(m, in);
 }
 
 /* ---- the head ------------------------------------------------------------ */
@@ -327,6 +357,8 @@ static int merge_all(struct merge *m, struct profile *const *in, size_t n, uint6
 			out->peak_time = prof_add(in[i]->peak_time, m->shift);
 		}
 	}
+	if (out->lifetimes && grow_lifetimes(m) < 0)
+		return -1;
 	if (out->nmerged < 2)
 		out->nmerged = 0;
 	return merge_names(out, in, n) < 0 || merge_times(out, in, n, shifts) < 0 ? -1 : 0;

@@ -63,6 +63,7 @@ void profile_free(struct profile *p)
 	free(p->frames);
 	free(p->symbols);
 	free(p->sites);
+	free(p->lifetimes);
 	free(p->cells);
 	free(p->threads);
 	free(p->blocks);

@@ -96,10 +96,14 @@ struct prof_site {
 	bool cut_no_cfi; /* outermost frames missing */
 	uint64_t born;   /* ns since start, first seen */
 	struct prof_value alloc, freed, inuse, peak;
-	uint64_t samples;                 /* records behind alloc; equals alloc.blocks when exact */
-	uint64_t inuse_samples;           /* records behind inuse */
-	uint64_t oldest;                  /* born of the oldest live block, UINT64_MAX none */
-	uint64_t life[PROF_LIFE_BUCKETS]; /* freed blocks by lifetime */
+	uint64_t samples;       /* records behind alloc; equals alloc.blocks when exact */
+	uint64_t inuse_samples; /* records behind inuse */
+	uint64_t oldest;        /* born of the oldest live block, UINT64_MAX none */
+};
+
+/* A site's freed blocks by lifetime: apart, since most formats know none, and few who look at sites look at them. */
+struct prof_lifetimes {
+	uint64_t blocks[PROF_LIFE_BUCKETS];
 };
 
 struct prof_cell {
@@ -184,9 +188,10 @@ struct profile {
 	uint64_t peak_copy_bytes;       /* total of sites' peak values */
 
 	struct prof_module *modules;
-	struct prof_frame *frames;   /* [0] root */
-	struct prof_symbol *symbols; /* [0] unknown */
-	struct prof_site *sites;     /* [0] may be the "stack unknown" site */
+	struct prof_frame *frames;        /* [0] root */
+	struct prof_symbol *symbols;      /* [0] unknown */
+	struct prof_site *sites;          /* [0] may be the "stack unknown" site */
+	struct prof_lifetimes *lifetimes; /* by site; NULL: none are known */
 	struct prof_cell *cells;
 	struct prof_thread *threads; /* [0]: unknown/other */
 	struct prof_block *blocks;

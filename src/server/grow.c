@@ -128,7 +128,11 @@ static void grow_down(struct tree_builder *t, const struct leaf_value *values)
 	_cleanup_free_ struct leaf_value *sum = totals(v, values);
 	_cleanup_free_ uint32_t *node_of = calloc(v->nnodes + 1, sizeof(*node_of));
 
-	if (!sum || !node_of) {
+	/* as many as there are at most, but for a tree whose lines are one */
+	if (!sum || !node_of ||
+	    (t->lines && (array_reserve((void **)&t->nodes, t->n, &t->cap, v->nnodes + 1,
+	                                sizeof(*t->nodes)) < 0 ||
+	                  idmap_reserve(&t->map, v->nnodes) < 0))) {
 		t->failed = true;
 		return;
 	}

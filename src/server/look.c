@@ -598,15 +598,24 @@ static const char *title_of(const struct look *l)
 	                       : find_value(l->value)->title;
 }
 
+/* Those in view that hold something; what is not about memory in use shows the others too. */
 static size_t shown_sites(const struct look *l)
 {
-	const struct profile *p = look_profile(l);
+	const struct profile *p = look_profile(l), *last = p;
+	const uint32_t *site_of = NULL;
+	_cleanup_free_ uint8_t *holds = calloc(p->nsites + 1, 1);
 	size_t n = 0;
 
-	for (size_t i = 0; i < p->nsites; i++)
+	if (l->shows_diff) {
+		last = l->diff->sides[l->diff->nsides - 1];
+		site_of = l->diff->site_of[l->diff->nsides - 1];
+	}
+	for (size_t i = 0; holds && i < last->nsites; i++)
+		holds[site_of ? site_of[i] : i] |=
+			measure_of(&last->sites[i].inuse, l->measure.blocks) != 0;
+	for (size_t i = 0; holds && i < p->nsites; i++)
 		n += l->v->site_node[i] != VIEW_DROPPED &&
-		     (measure_of(&p->sites[i].inuse, l->measure.blocks) ||
-		      l->measure.value != MEASURE_INUSE);
+		     (holds[i] || l->measure.value != MEASURE_INUSE);
 	return n;
 }
 

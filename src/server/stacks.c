@@ -131,27 +131,23 @@ void stacks_put_frames(struct frames *f, struct jsonw *j)
 
 /* ---- values ------------------------------------------------------------------------------------------ */
 
-static void add_side(const struct look *l, struct leaf_value *values, bool base, double scale)
+/* Of the profile, or of one side of the difference: from there as it is, which spares the joint one two passes over all of it. */
+static void add_side(const struct look *l, struct leaf_value *values, const struct profile *p,
+                     const uint32_t *site_of, bool base)
 {
-	const struct profile *p = look_profile(l);
-
 	for (size_t i = 0; i < p->nsites; i++) {
 		const struct prof_site *s = &p->sites[i];
 		const struct prof_value *of[MEASURE_NVALUES] = { [MEASURE_INUSE] = &s->inuse,
 			                                         [MEASURE_ALLOC] = &s->alloc,
 			                                         [MEASURE_FREED] = &s->freed,
 			                                         [MEASURE_PEAK] = &s->peak };
-		uint32_t node = l->v->site_node[i];
-		uint64_t v = measure_of(of[l->measure.value], l->measure.blocks);
+		uint32_t node = l->v->site_node[site_of ? site_of[i] : i];
+		uint64_t v = measure_of(of[l->measure.value], l->measure.blocks), *to;
 
 		if (node == VIEW_DROPPED || !v)
 			continue;
-		if (base)
-			values[node].base =
-				prof_add(values[node].base,
-			                 scale == 1 ? v : (uint64_t)((double)v * scale + 0.5));
-		else
-			values[node].value = prof_add(values[node].value, v);
+		to = base ? &values[node].base : &values[node].value;
+		*to = prof_add(*to, v);
 	}
 }
 
@@ -172,11 +168,13 @@ struct seep_error *stacks_values(const struct look *l, struct leaf_value **ret_v
 	if (!values)
 		return &seep_error_nomem;
 	if (l->shows_diff) {
-		diff_load(l->diff, 0);
-		add_side(l, values, true, 1);
-		diff_load(l->diff, l->diff->nsides - 1);
+		size_t last_side = l->diff->nsides - 1;
+
+		add_side(l, values, l->diff->sides[0], l->diff->site_of[0], true);
+		add_side(l, values, l->diff->sides[last_side], l->diff->site_of[last_side], false);
+	} else {
+		add_side(l, values, look_profile(l), NULL, false);
 	}
-	add_side(l, values, false, 1);
 	if (l->shows_diff && l->normalize) {
 		first = side_total(values, l->v->nnodes, true);
 		last = side_total(values, l->v->nnodes, false);

@@ -87,6 +87,7 @@ static void fill_values(struct profile *p)
 {
 	p->nsites = 4;
 	p->sites = array(4, sizeof(*p->sites));
+	p->lifetimes = array(4, sizeof(*p->lifetimes));
 	for (uint32_t i = 0; i < 4; i++) {
 		struct prof_site *s = &p->sites[i];
 
@@ -103,7 +104,7 @@ static void fill_values(struct profile *p)
 		s->inuse_samples = next();
 		s->oldest = i ? next() : UINT64_MAX;
 		for (size_t k = 0; k < PROF_LIFE_BUCKETS; k++)
-			s->life[k] = next();
+			p->lifetimes[i].blocks[k] = next();
 	}
 	p->nthreads = 2;
 	p->threads = array(2, sizeof(*p->threads));
@@ -291,8 +292,10 @@ static const char *value_difference(const struct profile *a, const struct profil
 		SAME(sites[i].samples);
 		SAME(sites[i].inuse_samples);
 		SAME(sites[i].oldest);
-		for (size_t k = 0; k < PROF_LIFE_BUCKETS; k++)
-			SAME(sites[i].life[k]);
+		if (!a->lifetimes != !b->lifetimes)
+			return "lifetimes";
+		for (size_t k = 0; a->lifetimes && k < PROF_LIFE_BUCKETS; k++)
+			SAME(lifetimes[i].blocks[k]);
 	}
 	for (size_t i = 0; i < a->ncells; i++) {
 		SAME(cells[i].site);

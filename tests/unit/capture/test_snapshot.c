@@ -118,6 +118,33 @@ static void holds_an_empty_profile(void **state)
 	profile_free(q);
 }
 
+/* What no lifetimes are known of has none afterwards either, and neither has what only has zeros. */
+static void holds_sites_without_lifetimes(void **state)
+{
+	struct profile *p = sample_profile(), *q, *zeros;
+
+	free(p->lifetimes);
+	p->lifetimes = NULL;
+	must_write(p);
+	q = must_read(path);
+	assert_null(profile_difference(p, q));
+	assert_null(q->lifetimes);
+	assert_int_equal(q->nsites, 4);
+	p->lifetimes = calloc(p->nsites, sizeof(*p->lifetimes));
+	assert_non_null(p->lifetimes);
+	must_write(p);
+	zeros = must_read(path);
+	assert_null(profile_difference(zeros, q));
+	p->lifetimes[3].blocks[PROF_LIFE_BUCKETS - 1] = 1;
+	must_write(p);
+	profile_free(q);
+	q = must_read(path);
+	assert_null(profile_difference(p, q));
+	profile_free(p);
+	profile_free(q);
+	profile_free(zeros);
+}
+
 /* The largest weights lie in sections of their own, which earlier snapshots lack and earlier readers skip. */
 static void holds_largest_weights(void **state)
 {
@@ -505,6 +532,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(loses_nothing),
 		cmocka_unit_test(holds_an_empty_profile),
+		cmocka_unit_test(holds_sites_without_lifetimes),
 		cmocka_unit_test(holds_largest_weights),
 		cmocka_unit_test(refuses_weights_that_belong_to_nothing),
 		cmocka_unit_test(holds_what_happened_over_time),

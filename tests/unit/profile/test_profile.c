@@ -295,7 +295,7 @@ static void other_addresses_fall_together(void **state)
 	for (size_t i = 0; i < a->nsites; i++) {
 		assert_int_equal(out->sites[i].alloc.bytes, 2 * a->sites[i].alloc.bytes);
 		assert_int_equal(out->sites[i].inuse.blocks, 2 * a->sites[i].inuse.blocks);
-		assert_int_equal(out->sites[i].life[4], 2 * a->sites[i].life[4]);
+		assert_int_equal(out->lifetimes[i].blocks[4], 2 * a->lifetimes[i].blocks[4]);
 		assert_int_equal(out->sites[i].born, a->sites[i].born);
 		assert_true(out->sites[i].oldest == a->sites[i].oldest);
 	}
@@ -307,6 +307,40 @@ static void other_addresses_fall_together(void **state)
 	assert_string_equal(out->command, "./service --port 8080");
 	assert_string_equal(out->format, "merged");
 	assert_int_equal(out->nmerged, 2);
+}
+
+/* Some know how long blocks lived, others do not: each site has a place all the same. */
+static void lifetimes_add_where_they_are_known(void **state)
+{
+	_cleanup_profile_ struct profile *a = synth_new("a");
+	_cleanup_profile_ struct profile *b = synth_new("a");
+	_cleanup_profile_ struct profile *c = synth_new("a");
+	_cleanup_profile_ struct profile *ab = NULL, *neither = NULL;
+	uint64_t lived = 0;
+
+	for (uint64_t i = 1; i <= 3; i++) {
+		synth_site(a, synth_frame(a, 0, PROF_NO_MODULE, i, "f", NULL, 0), PROF_HEAP, 10, 9,
+		           i);
+		synth_site(b, synth_frame(b, 0, PROF_NO_MODULE, 2 + i, "f", NULL, 0), PROF_HEAP, 10,
+		           9, 7);
+		synth_site(c, synth_frame(c, 0, PROF_NO_MODULE, i, "f", NULL, 0), PROF_HEAP, 10, 9,
+		           i);
+	}
+	free(b->lifetimes);
+	b->lifetimes = NULL;
+	ab = merge2(b, a); /* a's third is b's first */
+	assert_int_equal(ab->nsites, 5);
+	assert_non_null(ab->lifetimes);
+	for (size_t i = 0; i < ab->nsites; i++)
+		lived += ab->lifetimes[i].blocks[4];
+	assert_int_equal(lived, 1 + 2 + 3);
+	profile_free(ab);
+	ab = merge2(a, b); /* and the last ones have a place that nobody wrote to */
+	assert_int_equal(ab->lifetimes[4].blocks[4], 0);
+	free(c->lifetimes);
+	c->lifetimes = NULL;
+	neither = merge2(b, c);
+	assert_null(neither->lifetimes);
 }
 
 static void other_builds_stay_apart(void **state)
@@ -574,6 +608,7 @@ int main(void)
 		cmocka_unit_test(damage_is_found),
 		cmocka_unit_test(merging_one_changes_nothing),
 		cmocka_unit_test(other_addresses_fall_together),
+		cmocka_unit_test(lifetimes_add_where_they_are_known),
 		cmocka_unit_test(other_builds_stay_apart),
 		cmocka_unit_test(kinds_and_stacks_stay_apart),
 		cmocka_unit_test(variances_and_losses_add),

@@ -286,9 +286,15 @@ static int add_locations(struct builder *b, const uint32_t *locations, uint32_t 
 
 static int make_nodes(struct builder *b)
 {
-	/* one for each frame, but for functions that were inlined */
-	if (ARRAY_RESERVE(b->v, b, nodes, b->p->nframes + 1) < 0 ||
-	    idmap_reserve(&b->nodes, b->p->nframes) < 0)
+	size_t most = 1; /* each line of each frame, if none of them fall together */
+
+	for (size_t i = 1; i < b->p->nframes; i++)
+		most += frame_named(b->p, &b->p->frames[i])
+		                ? b->p->symbols[b->p->frames[i].symbol].nlines
+		                : 1;
+	if (most > 2 * b->p->nframes) /* then they do, or there are more inlined than called */
+		most = 2 * b->p->nframes;
+	if (ARRAY_RESERVE(b->v, b, nodes, most) < 0 || idmap_reserve(&b->nodes, most) < 0)
 		return -1;
 	b->v->nodes[0] = (struct view_node){ 0, 0 };
 	b->v->nnodes = 1;

@@ -104,22 +104,62 @@ void grow_add(struct tree_builder *t, uint32_t node, const struct leaf_value *v)
 	t->nodes[node].base = prof_add(t->nodes[node].base, v->base);
 }
 
+/* To each node of the view what is below it. */
+static void sum_up(const struct view *v, struct leaf_value *sum)
+{
+	for (size_t i = v->nnodes; i-- > 1;) {
+		struct leaf_value *up = &sum[v->nodes[i].parent];
+
+		up->value = prof_add(up->value, sum[i].value);
+		up->base = prof_add(up->base, sum[i].base);
+	}
+}
+
 /* What is at each node of the view and below it: by that, a function's heaviest line names it. */
 static struct leaf_value *totals(const struct view *v, const struct leaf_value *values)
 {
-	struct leaf_value *sum = large_zero((v->nnodes + 1) * sizeof(*sum));
+	struct leaf_value *sum = large_alloc((v->nnodes + 1) * sizeof(*sum));
 
-	for (size_t i = v->nnodes; sum && i-- > 0;) {
-		sum[i].value = prof_add(sum[i].value, values[i].value);
-		sum[i].base = prof_add(sum[i].base, values[i].base);
-		if (i) {
-			struct leaf_value *up = &sum[v->nodes[i].parent];
-
-			up->value = prof_add(up->value, sum[i].value);
-			up->base = prof_add(up->base, sum[i].base);
-		}
+	if (sum) {
+		memcpy(sum, values, v->nnodes * sizeof(*sum));
+		sum_up(v, sum);
 	}
 	return sum;
+}
+
+/* From the roots down with lines apart: that is the view's own tree, so nothing is looked for, and its sums are the nodes'. */
+static void grow_as_it_is(struct tree_builder *t, struct leaf_value *values)
+{
+	const struct view *v = t->v;
+	const struct leaf_value no_stack = values[0];
+	_cleanup_free_ uint32_t *node_of = large_alloc((v->nnodes + 1) * sizeof(*node_of));
+	size_t n = 2; /* the root, and what has no stack */
+
+	sum_up(v, values);
+	for (size_t i = 1; i < v->nnodes; i++)
+		n += values[i].value || values[i].base;
+	if (!node_of || n > NODES_MOST ||
+	    array_reserve((void **)&t->nodes, t->n, &t->cap, n, sizeof(*t->nodes)) < 0) {
+		t->failed = true;
+		return;
+	}
+	t->summed = true;
+	t->nodes[0].value = values[0].value;
+	t->nodes[0].base = values[0].base;
+	node_of[0] = 0;
+	for (size_t i = 1; i < v->nnodes; i++) {
+		if (!values[i].value && !values[i].base)
+			continue;
+		node_of[i] = (uint32_t)t->n;
+		t->nodes[t->n++] = (struct grown_node){ .parent = node_of[v->nodes[i].parent],
+			                                .location = v->nodes[i].location,
+			                                .value = values[i].value,
+			                                .base = values[i].base };
+	}
+	if (no_stack.value || no_stack.base)
+		t->nodes[t->n++] = (struct grown_node){ .location = FRAMES_NO_LOCATION,
+			                                .value = no_stack.value,
+			                                .base = no_stack.base };
 }
 
 static void grow_down(struct tree_builder *t, const struct leaf_value *values)
@@ -128,11 +168,7 @@ static void grow_down(struct tree_builder *t, const struct leaf_value *values)
 	_cleanup_free_ struct leaf_value *sum = totals(v, values);
 	_cleanup_free_ uint32_t *node_of = calloc(v->nnodes + 1, sizeof(*node_of));
 
-	/* as many as there are at most, but for a tree whose lines are one */
-	if (!sum || !node_of ||
-	    (t->lines && (array_reserve((void **)&t->nodes, t->n, &t->cap, v->nnodes + 1,
-	                                sizeof(*t->nodes)) < 0 ||
-	                  idmap_reserve(&t->map, v->nnodes) < 0))) {
+	if (!sum || !node_of) {
 		t->failed = true;
 		return;
 	}
@@ -160,8 +196,14 @@ static void grow_up(struct tree_builder *t, const struct leaf_value *values)
 	}
 }
 
-void grow_all(struct tree_builder *t, const struct leaf_value *values, bool leaf_first)
+void grow_all(struct tree_builder *t, struct leaf_value *values, bool leaf_first)
 {
+	if (t->failed)
+		return;
+	if (t->lines && !leaf_first) {
+		grow_as_it_is(t, values);
+		return;
+	}
 	if (leaf_first)
 		grow_up(t, values);
 	else
@@ -288,7 +330,7 @@ void grow_finish(struct tree_builder *t, size_t most)
 {
 	if (t->failed)
 		return;
-	for (size_t i = t->n; i-- > 1;) {
+	for (size_t i = t->n; !t->summed && i-- > 1;) {
 		struct leaf_value v = { t->nodes[i].value, t->nodes[i].base };
 
 		grow_add(t, t->nodes[i].parent, &v);

@@ -11,6 +11,7 @@
 #include "server/jsonw.h"
 #include "server/private.h"
 #include "server/recorder_private.h"
+#include "server/work.h"
 
 #include "base/array.h"
 #include "base/buf.h"
@@ -589,8 +590,10 @@ static void *recorder_thread(void *arg)
 			retain(r);
 		if (due(&alive, now, KEEP_ALIVE_MS))
 			events_keep_alive(r->server->events);
-		if (due(&sweep, now, 1000))
+		if (due(&sweep, now, 1000)) {
 			http_sweep(r->server->http);
+			work_rest(r->server->work, now);
+		}
 		pthread_mutex_lock(&r->lock);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += (long)(tick_ms(r) * 1000000);

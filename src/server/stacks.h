@@ -56,6 +56,7 @@ struct tree_builder {
 	struct idmap map;
 	size_t cut_nodes;
 	uint64_t cut_value;
+	bool summed; /* nodes have what is below them already */
 	bool failed;
 };
 
@@ -71,8 +72,8 @@ void grow_release(struct tree_builder *t);
 uint32_t grow_child(struct tree_builder *t, uint32_t parent, uint32_t location,
                     const struct leaf_value *weight);
 void grow_add(struct tree_builder *t, uint32_t node, const struct leaf_value *v);
-/* The whole of it: from roots to leaves, or from leaves to roots. */
-void grow_all(struct tree_builder *t, const struct leaf_value *values, bool leaf_first);
+/* The whole of it: from roots to leaves, or from leaves to roots.  The values are used up. */
+void grow_all(struct tree_builder *t, struct leaf_value *values, bool leaf_first);
 /* Sums up, keeps the `most` widest, puts them into the order they are sent in. */
 void grow_finish(struct tree_builder *t, size_t most);
 /* Columns; takes its frames in. */

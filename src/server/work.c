@@ -10,11 +10,13 @@
 #include "base/cleanup.h"
 #include "base/idmap.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define KEY_MOST 16384
+#define REST_MS 60000
 
 struct work_answer {
 	struct reply reply;
@@ -56,6 +58,7 @@ struct work {
 	size_t waiting, most_waiting;
 	struct kept *kept; /* newest first */
 	size_t kept_bytes, cache_bytes;
+	int64_t answered_ms; /* the last answer; 0: memory has been given back since */
 	bool stop;
 	pthread_t threads[8];
 	unsigned int nthreads;
@@ -222,6 +225,7 @@ static void *worker(void *arg)
 		}
 		pthread_mutex_lock(&w->lock);
 		waiters = finish(w, q);
+		w->answered_ms = server_now_ms();
 		if (a && q->key && a->reply.share && a->reply.status == 200)
 			cache_add(w, q, a);
 		pthread_mutex_unlock(&w->lock);
@@ -303,6 +307,31 @@ bool work_submit(struct work *w, const struct route *route, struct request *q,
 
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
 
+/* One heap for all threads, from which large tables come too (32 MB is the most there can be); trimmed only by work_rest(). */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
+void work_rest(struct work *w, int64_t now_ms)
+{
+	bool rest;
+
+	pthread_mutex_lock(&w->lock);
+	rest = w->answered_ms && !w->first && now_ms - w->answered_ms > REST_MS;
+	if (rest)
+		w->answered_ms = 0;
+	pthread_mutex_unlock(&w->lock);
+#ifdef __GLIBC__
+	if (rest)
+		malloc_trim(0);
+#endif
+}
+
 struct work *work_new(struct server *s, unsigned int threads, size_t most_waiting,
                       size_t cache_bytes)
 {
@@ -313,6 +342,7 @@ struct work *work_new(struct server *s, unsigned int threads, size_t most_waitin
 	w->server = s;
 	w->most_waiting = most_waiting;
 	w->cache_bytes = cache_bytes;
+	keep_memory();
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->wake, NULL);
 	if (threads > ARRAY_SIZE(w->threads))

@@ -5,6 +5,9 @@
  * Questions that are the same meet here: while one is being answered, others with the same key wait for that answer.  Answers
  * made of what does not change (reply.share) are kept for a while and given again.  Threads, waiting questions and kept
  * bytes are bounded; what is too much is refused, at once.
+ *
+ * A difference of two large snapshots takes some 100 MB of tables for a moment.  The kernel would clear them page by page
+ * each time, which takes longer than filling them where memory is given by a hypervisor, so the allocator keeps them; see work_rest().
  */
 #ifndef SEEP_SERVER_WORK_H
 #define SEEP_SERVER_WORK_H
@@ -33,6 +36,12 @@ void work_free(struct work *w);
  */
 bool work_submit(struct work *w, const struct route *route, struct request *q,
                  void (*done)(void *arg, struct work_answer *answer), void *arg);
+
+/*
+ * Gives memory back when nothing has been asked for a minute: until then what one answer was made of is there for the
+ * next.  To be called now and then.
+ */
+void work_rest(struct work *w, int64_t now_ms);
 
 const struct reply *work_answer_reply(const struct work_answer *a);
 /* Something of the asker's that lives as long as the answer (a response of the HTTP library); set once, by the first. */

@@ -24,8 +24,6 @@
 
 #include <string.h>
 
-#define SPIN_BOUND 200000 /* with a yield each: some tenths of a second */
-
 uint64_t **live_root[LEDGER_ROOT_SLOTS];
 
 static struct lock grow_lock; /* directory growth and the bucket allocator */
@@ -156,7 +154,9 @@ out:
 
 static COLD bool word_wait(uint64_t *word, uint64_t *ret)
 {
-	for (int i = 0; i < SPIN_BOUND; i++) {
+	struct wait wait = { 0 };
+
+	do {
 		uint64_t w = load_relaxed(word);
 
 		for (int j = 0; j < 32 && (w & LEDGER_DIR_LOCK); j++) {
@@ -169,10 +169,7 @@ static COLD bool word_wait(uint64_t *word, uint64_t *ret)
 			*ret = w;
 			return true;
 		}
-		if (i > 16)
-			sys_yield();
-	}
-	loss(LOSS_CONTENDED);
+	} while (wait_on(&wait));
 	g.suspicious = g.careful = true;
 	return false;
 }

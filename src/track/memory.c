@@ -10,6 +10,7 @@
 #include "track/track.h"
 
 #define SLAB ((size_t)1 << 18)
+#define WAIT_NS 1000000000ull /* far longer than any holder needs */
 
 static struct lock mem_lock;
 static uint8_t *slab, *slab_end;
@@ -21,23 +22,43 @@ void mem_forked(void)
 	slab = slab_end = NULL;
 }
 
+/*
+ * By the clock: 20,000 yields were 40 ms here, and a holder may be without a processor for longer.  One that a debugger keeps
+ * would take a second of each event, so who gave up once is less patient for a while.
+ */
+bool wait_on(struct wait *w)
+{
+	static uint64_t impatient_until;
+	struct timespec ts;
+	uint64_t now;
+
+	if (w->rounds++ < 16)
+		return true;
+	sys_yield();
+	if (w->rounds % 64)
+		return true;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+	if (!w->until_ns)
+		w->until_ns = now + (now < load_relaxed(&impatient_until) ? WAIT_NS / 100 : WAIT_NS);
+	if (now < w->until_ns)
+		return true;
+	store_relaxed(&impatient_until, now + 10 * WAIT_NS);
+	loss(LOSS_CONTENDED);
+	return false;
+}
+
 bool lock_wait(struct lock *l)
 {
-	uint32_t zero;
+	struct wait w = { 0 };
 
-	/* About a second on an idle machine; far longer than any holder needs. */
-	for (int i = 0; i < 20000; i++) {
+	do {
 		for (int j = 0; j < 64; j++) {
 			cpu_relax();
-			zero = 0;
-			if (!load_relaxed(&l->word) &&
-			    __atomic_compare_exchange_n(&l->word, &zero, 1, false, __ATOMIC_ACQUIRE,
-			                                __ATOMIC_RELAXED))
+			if (!load_relaxed(&l->word) && lock_try(l))
 				return true;
 		}
-		sys_yield();
-	}
-	loss(LOSS_CONTENDED);
+	} while (wait_on(&w));
 	return false;
 }
 

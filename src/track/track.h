@@ -62,6 +62,13 @@ struct lock {
 };
 bool lock_wait(struct lock *l);
 
+/* A wait: zero at first.  False after a second: it is given up, and counted. */
+struct wait {
+	unsigned int rounds;
+	uint64_t until_ns;
+};
+bool wait_on(struct wait *w);
+
 ALWAYS_INLINE bool lock_try(struct lock *l)
 {
 	uint32_t zero = 0;

@@ -56,8 +56,8 @@ def one_kill(w, number, rng):
     for name, (low, high) in read_truth(truth).items():
         # Inside a realloc the old block may be recorded as freed while the new one is not born yet.
         check(high - low <= THREADS * 2 * (2000 if name == 'inuse_bytes' else 1), 'truth', name, low, high)
-        check_between(getattr(values, name), low, high, 'kill %d after %d operations: %s' % (
-            number, target, name))
+        check_between(getattr(values, name), low, high, 'kill %d after %d operations, losses %s: %s' % (
+            number, target, report.losses, name))
     check(report.killed and not report.live, 'the report knows that it was killed')
     os.unlink(path)
     os.unlink(truth)

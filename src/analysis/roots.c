@@ -456,6 +456,20 @@ static bool is_unjoined(const struct finder *f, uint64_t tcb)
 	return false;
 }
 
+/*
+ * Below a stack of glibc's lies a guard that nothing may touch.  In gcore's cores it is a hole, or reads as zeros, because a
+ * debugger may read it.
+ */
+static bool has_guard(const struct image *img, size_t i)
+{
+	const struct image_map *m = &img->maps[i], *guard = i ? &img->maps[i - 1] : NULL;
+	const uint32_t none = IMAGE_WRITE | IMAGE_EXEC | (img->kind == IMAGE_CORE ? 0 : IMAGE_READ);
+
+	if (!guard || guard->end != m->start)
+		return img->kind == IMAGE_CORE;
+	return !(guard->flags & none) && guard->end - guard->start <= MAX_GUARD;
+}
+
 static void dead_stacks(struct finder *f)
 {
 	const struct image *img = f->img;
@@ -469,15 +483,13 @@ static void dead_stacks(struct finder *f)
 		if (!has_thread(f, s->start, s->end))
 			take(f, s->start, s->end);
 	}
-	for (size_t i = 1; i < img->nmaps; i++) {
-		const struct image_map *m = &img->maps[i], *guard = &img->maps[i - 1];
+	for (size_t i = 0; i < img->nmaps; i++) {
+		const struct image_map *m = &img->maps[i];
 		bool unjoined;
 		uint64_t tcb;
 
 		if (m->path[0] == '/' || m->flags & IMAGE_SHARED || !(m->flags & IMAGE_WRITE) ||
-		    !is_scannable(m) || guard->end != m->start ||
-		    guard->flags & (IMAGE_READ | IMAGE_WRITE | IMAGE_EXEC) ||
-		    guard->end - guard->start > MAX_GUARD || in_heap(f, m->start) ||
+		    !is_scannable(m) || !has_guard(img, i) || in_heap(f, m->start) ||
 		    has_thread(f, m->start, m->end))
 			continue;
 		tcb = dead_tcb(f, m);

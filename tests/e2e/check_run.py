@@ -160,7 +160,7 @@ def seep_is_killed_while_the_target_waits(w):
         time.sleep(rng.random() * whole)
         process.kill()
         process.wait()
-        wait_for(lambda: os.path.exists(status), 'round %d: the target to end by itself' % number, 20)
+        wait_for(lambda: os.path.exists(status) and os.path.getsize(status), 'round %d: the target to end by itself' % number, 20)
         check_equal(open(status).read(), '0\n', 'its status')
 
 

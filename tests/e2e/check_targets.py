@@ -86,7 +86,7 @@ def held(w, name, args):
             compare(found, truth, 'hold', True, '%s %s' % (moment, role))
             records_add_up(found, moment)
             complete(found, threads, moment)
-        if SOAK or name.startswith('root_') or len(roles) > 1:
+        if SOAK or name.startswith('root_') or name in ('dead_thread_stack', 'arena_threads') or len(roles) > 1:
             cores.append((role, truth, w.core_of(process, pid, gcore=True), 'gcore'))
     if len(roles) == 1:
         truth = process.truths['main']

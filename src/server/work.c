@@ -307,13 +307,13 @@ bool work_submit(struct work *w, const struct route *route, struct request *q,
 
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
 
-/* One heap for all threads, from which large tables come too (32 MB is the most there can be); trimmed only by work_rest(). */
+/* One heap for all threads, from which large tables come too (32 MB is the most there can be); trimmed by work_rest(), or above 256 MB. */
 static void keep_memory(void)
 {
 #ifdef __GLIBC__
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
-	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
 }
 

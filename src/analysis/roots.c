@@ -16,6 +16,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/idmap.h"
 #include "proc/image.h"
 
 #define PAGE UINT64_C(4096)
@@ -40,8 +41,15 @@ struct finder {
 	struct roots *out;
 	struct ranges taken; /* not to be had as data or mapping roots */
 	uint64_t static_tls;
-	size_t cap, cap_stacks, nwords;
+	struct idmap list_index; /* of list_nodes by address */
+	struct list_node *list_nodes;
+	size_t cap, cap_stacks, nwords, nlist_nodes, cap_list_nodes;
 	bool failed;
+};
+
+/* Of glibc's lists of stacks. */
+struct list_node {
+	uint64_t at, head; /* list_head() */
 };
 
 static void note(struct finder *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -423,26 +431,53 @@ static uint64_t dead_tcb(const struct finder *f, const struct image_map *m)
 	return 0;
 }
 
+static bool list_known(const struct finder *f, uint64_t at, uint64_t *ret_head)
+{
+	uint64_t hash = hash_mix(at, 0);
+	size_t pos = idmap_first(&f->list_index, hash);
+	uint32_t id;
+
+	while (idmap_get(&f->list_index, &pos, hash, &id)) {
+		if (f->list_nodes[id].at == at) {
+			*ret_head = f->list_nodes[id].head;
+			return true;
+		}
+	}
+	return false;
+}
+
 /*
  * glibc keeps the TCBs of all stacks in lists: of those in use, of those it did not make, of those kept for later.
  * The heads lie in the loader's (before 2.34 libpthread's) data, the first two of them 16 bytes apart.
- * Returns the head of the list that the TCB is in; 0: none that can be told.
+ * Returns the head of the list that the TCB is in; 0: none that can be told.  Each node is visited once, whoever asks: of a
+ * program that joins none of its threads there are thousands.
  */
-static uint64_t list_head(const struct finder *f, uint64_t tcb)
+static uint64_t list_head(struct finder *f, uint64_t tcb)
 {
-	uint64_t at = tcb + TCB_LIST;
+	const size_t first = f->nlist_nodes;
+	uint64_t at = tcb + TCB_LIST, head = 0;
 
-	for (int i = 0; i < MAX_STACKS; i++) {
+	for (int i = 0; i < MAX_STACKS && !list_known(f, at, &head); i++) {
+		if (ARRAY_GROW(f, f, list_nodes) < 0 ||
+		    idmap_add(&f->list_index, hash_mix(at, 0), (uint32_t)f->nlist_nodes) < 0) {
+			f->failed = true;
+			break;
+		}
+		f->list_nodes[f->nlist_nodes++] = (struct list_node){ .at = at };
 		if (!image_read_u64(f->img, at, &at) || at % 8)
-			return 0;
-		if (image_module_of(f->img, at))
-			return at;
+			break;
+		if (image_module_of(f->img, at)) {
+			head = at;
+			break;
+		}
 	}
-	return 0;
+	for (size_t i = first; i < f->nlist_nodes; i++)
+		f->list_nodes[i].head = head;
+	return head;
 }
 
 /* Ended, but not yet joined: its result is for the thread that will join it. */
-static bool is_unjoined(const struct finder *f, uint64_t tcb)
+static bool is_unjoined(struct finder *f, uint64_t tcb)
 {
 	uint64_t head = list_head(f, tcb);
 
@@ -713,6 +748,8 @@ struct seep_error *roots_find(const struct image *img, const struct heap *heap,
 	if (out.n)
 		qsort(out.items, out.n, sizeof(*out.items), compare_roots);
 	free(f.taken.items);
+	free(f.list_nodes);
+	idmap_release(&f.list_index);
 	if (f.failed) {
 		roots_release(&out);
 		return &seep_error_nomem;

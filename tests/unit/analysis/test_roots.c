@@ -141,6 +141,60 @@ static void a_thread_that_is_not_joined(void **state)
 	image_free(img);
 }
 
+static const struct image_ops *fake_ops;
+static unsigned long reads;
+
+static size_t counted_read(const struct image *img, uint64_t addr, void *buf, size_t len)
+{
+	reads++;
+	return fake_ops->read(img, addr, buf, len);
+}
+
+/* A program that joins none of its threads: all their TCBs are in one list, and each is visited once, not once for each other. */
+static void thousands_that_are_not_joined(void **state)
+{
+	enum { N = 3000, LIVE = 8, LIST = 0x2c0, USED = 0x1100 };
+	const uint64_t first = 0x100000, step = 0x5000;
+	struct image_ops counting;
+	struct image *img = image_fake_new();
+	struct heap heap = { 0 };
+	struct roots r = { 0 };
+	size_t unjoined = 0;
+
+	image_fake_map(img, 0x1000, 0x1000, RW, "/lib/ld-linux-x86-64.so.2");
+	image_fake_module(img, "/lib/ld-linux-x86-64.so.2", 0x1000, 0x2000);
+	for (uint64_t i = 0; i < N; i++) {
+		uint64_t at = first + i * step, tcb = at + 0x4700;
+
+		image_fake_map(img, at, 0x1000, 0, "");
+		image_fake_map(img, at + 0x1000, 0x4000, RW, "");
+		image_fake_poke(img, tcb, tcb);
+		image_fake_poke(img, tcb + 16, tcb);
+		image_fake_poke(img, tcb + LIST, i + 1 < N ? tcb + step + LIST : (uint64_t)USED);
+	}
+	image_fake_map(img, first + N * step + 0x1000, 0x4000, RW, "[stack]");
+	image_fake_thread(img, 1, first + N * step + 0x2000, 0, NULL, 0);
+	for (uint64_t i = 0; i < LIVE; i++) {
+		uint64_t at = first + (N / LIVE * i) * step;
+
+		image_fake_thread(img, (pid_t)i + 2, at + 0x2000, at + 0x4700, NULL, 0);
+	}
+	fake_ops = img->ops;
+	counting = *fake_ops;
+	counting.read = counted_read;
+	counting.peek = NULL;
+	img->ops = &counting;
+	reads = 0;
+	assert_null(roots_find(img, &heap, NULL, &r));
+	for (size_t i = 0; i < r.n; i++)
+		unjoined += r.items[i].kind == ROOT_TLS && !r.items[i].tid;
+	assert_int_equal(unjoined, N - LIVE);
+	assert_true(reads >= N && reads < 20ul * N);
+	img->ops = fake_ops;
+	roots_release(&r);
+	image_free(img);
+}
+
 /* The loader points into its blocks; a thread in malloc has the block's chunk only. */
 static void blocks_held_in_odd_ways(void **state)
 {
@@ -182,6 +236,7 @@ int main(void)
 		cmocka_unit_test(every_kind),
 		cmocka_unit_test(protected_data),
 		cmocka_unit_test(a_thread_that_is_not_joined),
+		cmocka_unit_test(thousands_that_are_not_joined),
 		cmocka_unit_test(blocks_held_in_odd_ways),
 	};
 

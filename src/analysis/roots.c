@@ -672,7 +672,7 @@ static void map_roots(struct finder *f)
 			continue;
 		}
 		if (mod && module_is_tracker(mod->path))
-			continue;
+			mod = NULL; /* that is taken; the kernel may have joined a mapping of the program to its end */
 		if (mod && !(m->flags & IMAGE_SHARED)) {
 			add_rest(f, ROOT_DATA, m, mod->path);
 			if (is_loader(mod->path) && m->flags & IMAGE_WRITE)
@@ -712,6 +712,9 @@ static void merge_taken(struct finder *f)
 
 	for (size_t i = 0; i < f->heap->nranges; i++)
 		take(f, f->heap->ranges[i].start, f->heap->ranges[i].end);
+	for (size_t i = 0; i < f->img->nmodules; i++)
+		if (module_is_tracker(f->img->modules[i].path))
+			take(f, f->img->modules[i].start, f->img->modules[i].end);
 	for (size_t i = 0; i < f->opts->ntracker; i++)
 		take(f, f->opts->tracker[i].start, f->opts->tracker[i].end);
 	if (f->taken.n)

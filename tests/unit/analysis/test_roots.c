@@ -141,6 +141,29 @@ static void a_thread_that_is_not_joined(void **state)
 	image_free(img);
 }
 
+/* A mapping that the program made directly behind the tracker's variables is one with them in the list of mappings. */
+static void what_lies_behind_the_tracker(void **state)
+{
+	struct image *img = image_fake_new();
+	struct heap heap = { 0 };
+	struct roots r = { 0 };
+	const struct root *rest;
+
+	image_fake_map(img, 0x2f000, 0x1000, RW, "/lib/libseep.so");
+	image_fake_map(img, 0x30000, 0x4000, RW, "");
+	image_fake_module(img, "/lib/libseep.so", 0x2e000, 0x31000);
+	image_fake_map(img, 0x90000, 0x4000, RW, "[stack]");
+	image_fake_thread(img, 1, 0x92000, 0, NULL, 0);
+	assert_null(roots_find(img, &heap, NULL, &r));
+	rest = root_at(&r, ROOT_MAPPING, 0x31000);
+	assert_non_null(rest);
+	assert_int_equal(rest->end, 0x34000);
+	for (size_t i = 0; i < r.n; i++)
+		assert_true(r.items[i].words || r.items[i].start >= 0x31000);
+	roots_release(&r);
+	image_free(img);
+}
+
 static const struct image_ops *fake_ops;
 static unsigned long reads;
 
@@ -237,6 +260,7 @@ int main(void)
 		cmocka_unit_test(protected_data),
 		cmocka_unit_test(a_thread_that_is_not_joined),
 		cmocka_unit_test(thousands_that_are_not_joined),
+		cmocka_unit_test(what_lies_behind_the_tracker),
 		cmocka_unit_test(blocks_held_in_odd_ways),
 	};
 

@@ -18,8 +18,10 @@
  */
 #include "heap/recheck_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "heap/heap.h"
@@ -182,9 +184,21 @@ static bool takes_locks(const struct image *img)
 
 /* Index of orig_rax among the general registers (struct user_regs_struct). */
 #define ORIG_RAX 15
+#define RDI 14
+
+/* malloc reads files of /proc and /sys (how many processors there are), and never what others write: pipes, sockets, terminals. */
+static bool reads_from_outside(const struct image *img, pid_t tid, int fd)
+{
+	char path[80];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", (int)img->pid, (int)tid, fd);
+	return fd >= 0 && img->kind != IMAGE_CORE && stat(path, &st) == 0 &&
+	       (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode));
+}
 
 /* A call that only ends when something happens outside; malloc, and what it calls, makes none of them. */
-static bool waits(const struct image_thread *t)
+static bool waits(const struct image *img, const struct image_thread *t)
 {
 	if (t->ngeneral <= ORIG_RAX || (int64_t)t->words[ORIG_RAX] < 0)
 		return false;
@@ -215,6 +229,9 @@ static bool waits(const struct image_thread *t)
 	case SYS_semtimedop:
 	case SYS_msgrcv:
 		return true;
+	case SYS_read:
+	case SYS_readv:
+		return reads_from_outside(img, t->tid, (int)t->words[RDI]);
 	}
 	return false;
 }
@@ -296,7 +313,7 @@ enum recheck_refusal recheck_every_thread(const struct image *img, const struct 
 
 	for (size_t i = 0; i < img->nthreads; i++) {
 		const struct image_thread *t = &img->threads[i];
-		bool waiting = !t->missed && waits(t);
+		bool waiting = !t->missed && waits(img, t);
 
 		*ret_tid = t->tid;
 		if (t->missed)

@@ -10,9 +10,11 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "heap/free_pages.h"
@@ -260,13 +262,16 @@ static struct recheck look(const struct free_pages *f)
 }
 
 /* A waiting thread, alone. */
+static int fd_read_from; /* by the thread, in read() */
+
 static struct image_thread *add_thread(uint64_t pc, int64_t call)
 {
 	uint64_t regs[27] = { 0 };
 	struct image_thread *t;
 
 	regs[15] = (uint64_t)call;
-	t = image_fake_thread(img, 7, SP, 0, regs, 27);
+	regs[14] = (uint64_t)fd_read_from;
+	t = image_fake_thread(img, img->pid == getpid() ? getpid() : 7, SP, 0, regs, 27);
 	assert_non_null(t);
 	t->ngeneral = 27;
 	t->pc = pc;
@@ -431,6 +436,7 @@ static enum recheck_refusal with_thread(uint64_t pc, int64_t call)
 static void test_one_thread(void **unused)
 {
 	const uint64_t inside = CODE + 0x10400, outside = CODE + 0x1000;
+	int pipe_fd[2];
 
 	/* Nobody knows where malloc is: only a thread that waits is elsewhere for sure. */
 	assert_int_equal(with_thread(outside, -1), RECHECK_NO_CODE);
@@ -447,6 +453,18 @@ static void test_one_thread(void **unused)
 	assert_int_equal(with_thread(outside, SYS_brk), RECHECK_IN_MALLOC);
 	/* One that waits has not been called by malloc, whatever is left on its stack. */
 	assert_int_equal(with_thread(outside, SYS_poll), RECHECK_FINE);
+	/* read() from what others write is such a wait; from a file, malloc may be at it. */
+	assert_int_equal(pipe(pipe_fd), 0);
+	img->pid = getpid();
+	fd_read_from = pipe_fd[0];
+	assert_int_equal(with_thread(outside, SYS_read), RECHECK_FINE);
+	fd_read_from = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(with_thread(outside, SYS_read), RECHECK_IN_MALLOC);
+	close(fd_read_from);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	assert_int_equal(with_thread(outside, SYS_read),
+	                 RECHECK_IN_MALLOC); /* nothing is open there */
 	/* Unless a signal handler waits: it may have come while malloc was at work. */
 	put(CODE, 0x0000000fc0c748ull | 0x0full << 56); /* mov $15,%rax; syscall */
 	put(CODE + 8, 0x05);

@@ -6,6 +6,7 @@
  */
 #include "base/idmap.h"
 
+#include "base/array.h"
 #include "base/large.h"
 
 #include <errno.h>
@@ -59,6 +60,28 @@ void idmap_release(struct idmap *m)
 {
 	free(m->slots);
 	memset(m, 0, sizeof(*m));
+}
+
+int hash_ids_get(struct hash_ids *h, uint64_t hash, uint32_t *ret_id)
+{
+	size_t pos = idmap_first(&h->map, hash);
+
+	while (idmap_get(&h->map, &pos, hash, ret_id))
+		if (h->hashes[*ret_id] == hash)
+			return 0;
+	if (array_grow((void **)&h->hashes, h->n, &h->cap, sizeof(*h->hashes)) < 0 ||
+	    idmap_add(&h->map, hash, (uint32_t)h->n) < 0)
+		return -ENOMEM;
+	h->hashes[h->n] = hash;
+	*ret_id = (uint32_t)h->n++;
+	return 1;
+}
+
+void hash_ids_release(struct hash_ids *h)
+{
+	idmap_release(&h->map);
+	free(h->hashes);
+	memset(h, 0, sizeof(*h));
 }
 
 uint64_t hash_bytes(const void *data, size_t len)

@@ -58,6 +58,17 @@ static inline bool idmap_get(const struct idmap *m, size_t *pos, uint64_t hash, 
 	}
 }
 
+/* Things that are known by their hash alone: all 64 bits of it are kept, and trusted.  Numbered from 0 in the order they come. */
+struct hash_ids {
+	struct idmap map;
+	uint64_t *hashes;
+	size_t n, cap;
+};
+
+/* 1: new, 0: known, -ENOMEM. */
+int hash_ids_get(struct hash_ids *h, uint64_t hash, uint32_t *ret_id);
+void hash_ids_release(struct hash_ids *h);
+
 /* A well-mixed hash of two words; chain it for more. */
 static inline uint64_t hash_mix(uint64_t a, uint64_t b)
 {

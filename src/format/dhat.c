@@ -30,10 +30,11 @@ struct point {
 
 struct writer {
 	const struct profile *p;
-	struct idmap frame_index, point_index;
+	struct hash_ids frame_ids;
+	struct idmap point_index;
 	struct buf frames;
 	struct point *points;
-	size_t nframes, npoints, cap_points;
+	size_t npoints, cap_points;
 	bool failed;
 };
 
@@ -53,22 +54,19 @@ static void put_frame(struct buf *out, const struct profile *p, const struct sta
 
 static uint32_t frame_number(struct writer *w, const struct stack_line *l, struct buf *text)
 {
-	uint64_t hash;
-	uint32_t id;
-	size_t pos;
+	uint32_t id = 0;
+	int r;
 
 	buf_reset(text);
 	put_frame(text, w->p, l);
-	hash = hash_bytes(text->data, text->len);
-	pos = idmap_first(&w->frame_index, hash);
-	if (idmap_get(&w->frame_index, &pos, hash, &id)) /* 64 bits of hash stand for the text */
-		return id;
-	id = (uint32_t)++w->nframes; /* 0 is "[root]" */
-	if (idmap_add(&w->frame_index, hash, id) < 0 || text->failed)
+	r = hash_ids_get(&w->frame_ids, hash_bytes(text->data, text->len), &id);
+	if (r < 0 || text->failed)
 		w->failed = true;
-	buf_puts(&w->frames, ",\n");
-	put_json_string(&w->frames, text->data ? text->data : "");
-	return id;
+	if (r > 0) {
+		buf_puts(&w->frames, ",\n");
+		put_json_string(&w->frames, text->data ? text->data : "");
+	}
+	return id + 1; /* 0 is "[root]" */
 }
 
 static struct point *point_for(struct writer *w, const uint32_t *frames, size_t n)
@@ -200,7 +198,7 @@ static struct seep_error *write_dhat(const struct profile *p, const struct forma
 	if (!r)
 		put_all(&w, out);
 	stack_lines_release(&lines);
-	idmap_release(&w.frame_index);
+	hash_ids_release(&w.frame_ids);
 	idmap_release(&w.point_index);
 	buf_release(&w.frames);
 	for (size_t i = 0; i < w.npoints; i++)

@@ -14,8 +14,7 @@
 
 struct writer {
 	const struct profile *p;
-	struct idmap index;
-	size_t n;
+	struct hash_ids ids;
 	struct buf frames, samples, weights;
 	uint64_t total;
 	bool failed;
@@ -43,19 +42,18 @@ static const char *value_name(unsigned int value)
 static uint32_t frame_number(struct writer *w, const struct stack_line *l, struct buf *text)
 {
 	uint64_t hash;
-	uint32_t id;
-	size_t pos;
+	uint32_t id = 0;
+	int r;
 
 	buf_reset(text);
 	put_line_name(text, w->p, l, "");
 	hash = hash_mix(hash_bytes(text->data, text->len),
 	                hash_mix(hash_str(l->line->file), l->line->line));
-	pos = idmap_first(&w->index, hash);
-	if (idmap_get(&w->index, &pos, hash, &id)) /* 64 bits of hash stand for the text */
-		return id;
-	id = (uint32_t)w->n++;
-	if (idmap_add(&w->index, hash, id) < 0 || text->failed)
+	r = hash_ids_get(&w->ids, hash, &id);
+	if (r < 0 || text->failed)
 		w->failed = true;
+	if (r <= 0)
+		return id;
 	buf_puts(&w->frames, id ? ",\n{\"name\":" : "{\"name\":");
 	put_json_string(&w->frames, text->data ? text->data : "");
 	if (l->line->file) {
@@ -129,7 +127,7 @@ static struct seep_error *write_speedscope(const struct profile *p, const struct
 	}
 	join(&w, o, out);
 	stack_lines_release(&lines);
-	idmap_release(&w.index);
+	hash_ids_release(&w.ids);
 	buf_release(&w.frames);
 	buf_release(&w.samples);
 	buf_release(&w.weights);

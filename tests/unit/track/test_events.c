@@ -250,8 +250,9 @@ static void *traveller(void *arg)
 	const unsigned int first = (unsigned int)(uintptr_t)arg;
 
 	tracker_thread_begin();
-	for (unsigned int pass = 0; pass < 4; pass++) {
-		for (unsigned int i = 0; i < WAYS_THERE; i++) {
+	/* volatile: unrolled, each pass would be a stack of its own */
+	for (volatile unsigned int pass = 0; pass < 4; pass++) {
+		for (volatile unsigned int i = 0; i < WAYS_THERE; i++) {
 			unsigned int way = (first * (WAYS_THERE / 3) + i) % WAYS_THERE;
 			uint32_t site = go(AHEAD, way), none = 0;
 

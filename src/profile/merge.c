@@ -151,9 +151,11 @@ add:
 static int grow_lifetimes(struct merge *m)
 {
 	size_t n = m->out->nsites;
-	struct prof_lifetimes *p =
-		large_resize(m->out->lifetimes, m->nlifetimes * sizeof(*p), (n + 1) * sizeof(*p));
+	struct prof_lifetimes *p = m->out->lifetimes;
 
+	if (p && n == m->nlifetimes)
+		return 0;
+	p = large_resize(p, m->nlifetimes * sizeof(*p), (n + 1) * sizeof(*p));
 	if (!p)
 		return -1;
 	m->out->lifetimes = p;

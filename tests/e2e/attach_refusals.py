@@ -136,6 +136,41 @@ def another_users_process(w):
 
 
 @case
+def yama_is_named_where_it_forbids(w):
+    """Kernels without Yama have no such switch, so one is laid over /proc/sys/kernel in a mount namespace."""
+    need_root()
+    t = Talker(w, '1')
+    for value, attach_says, check_says in (
+            ('1', 'ptrace_scope is 1 and seep has no CAP_SYS_PTRACE', 'kernel.yama.ptrace_scope=0'),
+            ('2', 'ptrace_scope is 2 and seep has no CAP_SYS_PTRACE', 'kernel.yama.ptrace_scope=0'),
+            ('3', 'nobody may trace a process here: kernel.yama.ptrace_scope is 3', 'until a reboot')):
+        for command in (['attach', '--inject', '--ledger-dir=' + w.ledgers], ['check', '--no-clone'], ['doctor']):
+            run = w.bare([need_program('unshare'), '--mount', 'sh', '-ec',
+                          'mount -t tmpfs none /proc/sys/kernel; mkdir /proc/sys/kernel/yama; '
+                          'echo "$0" >/proc/sys/kernel/yama/ptrace_scope; exec "$@"', value,
+                          need_program('setpriv'), '--bounding-set=-sys_ptrace', '--inh-caps=-sys_ptrace',
+                          SEEP, *command, str(t.pid)])
+            said = run.stderr + run.stdout
+            check(attach_says in ' '.join(said.split()), value, command, run.describe())
+            check(command[0] == 'doctor' or check_says in said, 'what to do', value, command, run.describe())
+    check_equal(os.listdir(w.ledgers), [], 'what is left behind')
+    check(process_state(t.pid) in 'RS', 'state', process_state(t.pid))
+    t.end()
+
+
+@case
+def lockdown_is_named_where_bpf_is_forbidden(w):
+    need_root()
+    t = Talker(w, '1')
+    run = w.bare([need_program('setpriv'), '--bounding-set=-bpf,-perfmon,-sys_admin', '--inh-caps=-bpf,-perfmon,-sys_admin',
+                  SEEP, 'attach', '--bpf', '--ledger-dir=' + w.ledgers, str(t.pid)])
+    check_equal(run.status, 2, run.describe())
+    check('CAP_BPF' in run.stderr and 'lockdown' in run.stderr, 'the reasons', run.describe())
+    check_equal(os.listdir(w.ledgers), [], 'what is left behind')
+    t.end()
+
+
+@case
 def root_without_the_capability(w):
     """In a container root may be anything but allowed to trace."""
     need_root()

@@ -634,7 +634,7 @@ void diff_load(struct diff *d, size_t side)
 {
 	const struct profile *p = d->sides[side];
 
-	/* The lifetimes are not joined: they are zero, and a third of a site. */
+	/* The lifetimes are not joined: no difference shows them. */
 	for (size_t i = 0; i < d->joint->nsites; i++) {
 		struct prof_site *s = &d->joint->sites[i];
 

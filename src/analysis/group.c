@@ -365,13 +365,11 @@ struct lifetimes lifetimes_make(const struct view *v)
 	const struct profile *p = v->profile;
 	struct lifetimes l = { 0 };
 
-	for (size_t i = 0; p->lifetimes && i < p->nsites; i++) {
-		if (v->site_node[i] == VIEW_DROPPED)
-			continue;
-		for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++) {
-			l.blocks[b] += p->lifetimes[i].blocks[b];
-			l.total += p->lifetimes[i].blocks[b];
-		}
+	for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++) {
+		for (size_t i = 0; p->lifetimes[b] && i < p->nsites; i++)
+			if (v->site_node[i] != VIEW_DROPPED)
+				l.blocks[b] += p->lifetimes[b][i];
+		l.total += l.blocks[b];
 	}
 	return l;
 }

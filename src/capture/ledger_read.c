@@ -278,6 +278,21 @@ static int read_threads(struct build *b)
 
 /* ---- sites ----------------------------------------------------------------- */
 
+static int read_lifetimes(struct profile *p, size_t site, const struct counter_sum *c)
+{
+	for (unsigned int i = 0; i < PROF_LIFE_BUCKETS; i++) {
+		uint64_t blocks = blocks_of(c->life[i]);
+
+		if (blocks && !p->lifetimes[i])
+			p->lifetimes[i] = calloc(p->nsites, sizeof(uint64_t));
+		if (blocks && !p->lifetimes[i])
+			return -1;
+		if (blocks)
+			p->lifetimes[i][site] = blocks;
+	}
+	return 0;
+}
+
 static int read_sites(struct build *b)
 {
 	uint64_t n = b->f.h.nsites < b->sum.nsites ? b->f.h.nsites : b->sum.nsites;
@@ -287,8 +302,7 @@ static int read_sites(struct build *b)
 	if (r < 0)
 		return r;
 	b->p->sites = calloc(n + 1, sizeof(*b->p->sites));
-	b->p->lifetimes = calloc(n + 1, sizeof(*b->p->lifetimes));
-	if (!b->p->sites || !b->p->lifetimes)
+	if (!b->p->sites)
 		return -ENOMEM;
 	b->p->nsites = n;
 	for (uint64_t i = 0; i < n; i++) {
@@ -320,8 +334,8 @@ static int read_sites(struct build *b)
 		s->freed.var_blocks = variance_of(s->alloc.var_blocks - s->inuse.var_blocks);
 		s->freed.var_bytes = variance_of(s->alloc.var_bytes - s->inuse.var_bytes);
 		s->samples = c->samples;
-		for (unsigned int j = 0; j < PROF_LIFE_BUCKETS; j++)
-			b->p->lifetimes[i].blocks[j] = blocks_of(c->life[j]);
+		if (read_lifetimes(b->p, i, c) < 0)
+			return -ENOMEM;
 	}
 	return 0;
 }

@@ -92,8 +92,8 @@ struct snapshot_cell_weight {
 };
 
 extern const struct layout snapshot_layouts[SNAP_NSECTIONS];
-/* The last columns of SNAP_SITES, in an array of their own; the profile may have none: then all are 0. */
-extern const struct layout snapshot_lifetimes;
+/* Each of the last PROF_LIFE_BUCKETS columns of SNAP_SITES, an array of its own; the profile may have none: then all are 0. */
+extern const struct column snapshot_lifetime;
 
 uint64_t snapshot_check(const struct snapshot_header *h, const void *rest, size_t n);
 

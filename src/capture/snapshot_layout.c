@@ -99,10 +99,6 @@ static const struct column sites[] = {
 	DELTA(struct prof_site, oldest, COL_U64),
 };
 
-static const struct column lifetimes[] = {
-	ARRAY(struct prof_lifetimes, blocks, COL_U64, PROF_LIFE_BUCKETS),
-};
-
 static const struct column cells[] = {
 	DELTA(struct prof_cell, site, COL_U32),
 	COL(struct prof_cell, thread, COL_U32),
@@ -180,7 +176,7 @@ const struct layout snapshot_layouts[SNAP_NSECTIONS] = {
 	[SNAP_EVENTS] = LAYOUT(events, struct prof_event),
 };
 
-const struct layout snapshot_lifetimes = LAYOUT(lifetimes, struct prof_lifetimes);
+const struct column snapshot_lifetime = { .type = COL_U64, .repeat = 1 };
 
 static uint64_t fnv(uint64_t h, const void *data, size_t n)
 {

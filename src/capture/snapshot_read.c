@@ -112,7 +112,7 @@ static int put_field(const struct column *c, uint64_t v, uint8_t *at)
 	return -EBADMSG;
 }
 
-/* The next n bytes are zero, which stands for n records' zero: they are that already.  Most lifetimes are, and few sites have cells. */
+/* The next n bytes are zero, which stands for n records' zero: they are that already.  Most buckets of lifetimes are, and few sites have cells. */
 static bool skip_zeros(struct cursor *cur, const struct column *c, size_t n)
 {
 	if (c->type == COL_DOUBLE || n > cursor_left(cur) || !bytes_are_zero(cur->pos, n))
@@ -184,6 +184,19 @@ static int get_section(struct cursor *cur, enum snapshot_section id, void *ret_r
 	return r;
 }
 
+static int get_lifetimes(struct cursor *cur, size_t n, uint64_t **ret_column)
+{
+	const struct column *c = &snapshot_lifetime;
+
+	if (cursor_left(cur) < n)
+		return -EBADMSG;
+	if (skip_zeros(cur, c, n))
+		return 0;
+	*ret_column = large_zero(n * sizeof(uint64_t));
+	return *ret_column ? get_column(cur, c, (uint8_t *)*ret_column, sizeof(uint64_t), n)
+	                   : -ENOMEM;
+}
+
 /* The lifetimes come last; most files of other tools have none. */
 static int get_sites(struct cursor *cur, struct profile *p)
 {
@@ -194,9 +207,8 @@ static int get_sites(struct cursor *cur, struct profile *p)
 		p->nsites = n;
 	if (r)
 		return r;
-	if (cursor_left(cur) == n * PROF_LIFE_BUCKETS && bytes_are_zero(cur->pos, cursor_left(cur)))
-		return 0;
-	r = get_records(cur, &snapshot_lifetimes, n, &p->lifetimes);
+	for (size_t b = 0; b < PROF_LIFE_BUCKETS && !r; b++)
+		r = get_lifetimes(cur, n, &p->lifetimes[b]);
 	return !r && cursor_left(cur) ? -EBADMSG : r;
 }
 

@@ -149,16 +149,23 @@ static void put_section(struct buf *out, struct buf *scratch, enum snapshot_sect
 	put_whole(out, scratch, id);
 }
 
+static void put_zeros(struct buf *b, size_t n)
+{
+	while (n--)
+		buf_putc(b, 0);
+}
+
 static void put_sites(struct buf *out, struct buf *scratch, const struct profile *p)
 {
 	buf_reset(scratch);
 	put_uleb(scratch, p->nsites);
 	put_columns(scratch, &snapshot_layouts[SNAP_SITES], p->sites, p->nsites);
-	if (p->lifetimes)
-		put_columns(scratch, &snapshot_lifetimes, p->lifetimes, p->nsites);
-	else
-		for (size_t i = 0; i < p->nsites * PROF_LIFE_BUCKETS; i++)
-			buf_putc(scratch, 0);
+	for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++)
+		if (p->lifetimes[b])
+			put_column(scratch, &snapshot_lifetime, (uint8_t *)p->lifetimes[b],
+			           sizeof(uint64_t), p->nsites);
+		else
+			put_zeros(scratch, p->nsites);
 	put_whole(out, scratch, SNAP_SITES);
 }
 

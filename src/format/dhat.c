@@ -103,12 +103,13 @@ static struct point *point_for(struct writer *w, const uint32_t *frames, size_t 
 }
 
 /* Buckets of lifetimes double (wire/ledger.h); blocks are taken to lie in the middle of theirs. */
-static uint64_t lifetimes(const struct prof_lifetimes *l)
+static uint64_t lifetimes(const struct profile *p, size_t site)
 {
 	double tick = (double)(1ull << LEDGER_TICK_SHIFT) / 1000, sum = 0;
 
-	for (unsigned int i = 0; l && i < PROF_LIFE_BUCKETS; i++)
-		sum += (double)l->blocks[i] * tick * (i ? 1.5 * (double)(1ull << i) : 1);
+	for (unsigned int i = 0; i < PROF_LIFE_BUCKETS; i++)
+		sum += (double)profile_lifetime(p, site, i) * tick *
+		       (i ? 1.5 * (double)(1ull << i) : 1);
 	return sum < 1e18 ? (uint64_t)sum : (uint64_t)1e18;
 }
 
@@ -132,9 +133,7 @@ static int add_site(struct writer *w, const struct prof_site *s, struct stack_li
 	prof_value_add(&p->total, s->alloc.bytes || s->alloc.blocks ? &s->alloc : &s->inuse);
 	prof_value_add(&p->peak, &s->peak);
 	prof_value_add(&p->end, &s->inuse);
-	if (__builtin_add_overflow(p->lifetime,
-	                           lifetimes(w->p->lifetimes ? &w->p->lifetimes[s - w->p->sites]
-	                                                     : NULL),
+	if (__builtin_add_overflow(p->lifetime, lifetimes(w->p, (size_t)(s - w->p->sites)),
 	                           &p->lifetime))
 		p->lifetime = UINT64_MAX;
 	return 0;

@@ -28,8 +28,8 @@ struct merge {
 	size_t cap_modules, cap_frames, cap_symbols, cap_sites, cap_cells, cap_threads, cap_blocks;
 	/* Of the input at hand: old index → new index. */
 	uint32_t *module_of, *frame_of, *symbol_of, *site_of, *thread_of;
-	size_t nlifetimes; /* sites that have a place there */
-	uint64_t shift;    /* ns from the merged start to this input's start */
+	size_t nlifetimes[PROF_LIFE_BUCKETS]; /* sites that have a place there */
+	uint64_t shift;                       /* ns from the merged start to this input's start */
 };
 
 #define GROW(m, what) ARRAY_GROW((m)->out, m, what)
@@ -148,34 +148,35 @@ add:
 }
 
 /* As many as there are sites. */
-static int grow_lifetimes(struct merge *m)
+static int grow_lifetimes(struct merge *m, size_t bucket)
 {
-	size_t n = m->out->nsites;
-	struct prof_lifetimes *p = m->out->lifetimes;
+	size_t n = m->out->nsites, had = m->nlifetimes[bucket];
+	uint64_t *p = m->out->lifetimes[bucket];
 
-	if (p && n == m->nlifetimes)
+	if (p && n == had)
 		return 0;
-	p = large_resize(p, m->nlifetimes * sizeof(*p), (n + 1) * sizeof(*p));
+	p = large_resize(p, had * sizeof(*p), (n + 1) * sizeof(*p));
 	if (!p)
 		return -1;
-	m->out->lifetimes = p;
-	memset(p + m->nlifetimes, 0, (n - m->nlifetimes) * sizeof(*p));
-	m->nlifetimes = n;
+	m->out->lifetimes[bucket] = p;
+	memset(p + had, 0, (n - had) * sizeof(*p));
+	m->nlifetimes[bucket] = n;
 	return 0;
 }
 
 static int merge_lifetimes(struct merge *m, const struct profile *in)
 {
-	if (!in->lifetimes)
-		return 0;
-	if (grow_lifetimes(m) < 0)
-		return -1;
-	for (size_t i = 0; i < in->nsites; i++)
-		for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++) {
-			uint64_t *to = &m->out->lifetimes[m->site_of[i]].blocks[b];
+	for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++) {
+		if (!in->lifetimes[b])
+			continue;
+		if (grow_lifetimes(m, b) < 0)
+			return -1;
+		for (size_t i = 0; i < in->nsites; i++) {
+			uint64_t *to = &m->out->lifetimes[b][m->site_of[i]];
 
-			*to = prof_add(*to, in->lifetimes[i].blocks[b]);
+			*to = prof_add(*to, in->lifetimes[b][i]);
 		}
+	}
 	return 0;
 }
 
@@ -359,8 +360,9 @@ static int merge_all(struct merge *m, struct profile *const *in, size_t n, uint6
 			out->peak_time = prof_add(in[i]->peak_time, m->shift);
 		}
 	}
-	if (out->lifetimes && grow_lifetimes(m) < 0)
-		return -1;
+	for (size_t b = 0; b < PROF_LIFE_BUCKETS; b++)
+		if (out->lifetimes[b] && grow_lifetimes(m, b) < 0)
+			return -1;
 	if (out->nmerged < 2)
 		out->nmerged = 0;
 	return merge_names(out, in, n) < 0 || merge_times(out, in, n, shifts) < 0 ? -1 : 0;

@@ -63,7 +63,8 @@ void profile_free(struct profile *p)
 	free(p->frames);
 	free(p->symbols);
 	free(p->sites);
-	free(p->lifetimes);
+	for (size_t i = 0; i < PROF_LIFE_BUCKETS; i++)
+		free(p->lifetimes[i]);
 	free(p->cells);
 	free(p->threads);
 	free(p->blocks);

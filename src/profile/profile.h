@@ -101,11 +101,6 @@ struct prof_site {
 	uint64_t oldest;        /* born of the oldest live block, UINT64_MAX none */
 };
 
-/* A site's freed blocks by lifetime: apart, since most formats know none, and few who look at sites look at them. */
-struct prof_lifetimes {
-	uint64_t blocks[PROF_LIFE_BUCKETS];
-};
-
 struct prof_cell {
 	uint32_t site, thread;
 	struct prof_value inuse;
@@ -188,10 +183,14 @@ struct profile {
 	uint64_t peak_copy_bytes;       /* total of sites' peak values */
 
 	struct prof_module *modules;
-	struct prof_frame *frames;        /* [0] root */
-	struct prof_symbol *symbols;      /* [0] unknown */
-	struct prof_site *sites;          /* [0] may be the "stack unknown" site */
-	struct prof_lifetimes *lifetimes; /* by site; NULL: none are known */
+	struct prof_frame *frames;   /* [0] root */
+	struct prof_symbol *symbols; /* [0] unknown */
+	struct prof_site *sites;     /* [0] may be the "stack unknown" site */
+	/*
+	 * Freed blocks by how long they had lived: of each bucket a number for each site, NULL where that is 0 at all of them.
+	 * Most formats know none, and a program frees within a few buckets: as a part of each site they were half of a profile.
+	 */
+	uint64_t *lifetimes[PROF_LIFE_BUCKETS];
 	struct prof_cell *cells;
 	struct prof_thread *threads; /* [0]: unknown/other */
 	struct prof_block *blocks;
@@ -202,6 +201,11 @@ struct profile {
 		nevents;
 	struct prof_class classes[PROF_SIZE_CLASSES];
 };
+
+static inline uint64_t profile_lifetime(const struct profile *p, size_t site, unsigned int bucket)
+{
+	return p->lifetimes[bucket] ? p->lifetimes[bucket][site] : 0;
+}
 
 struct seep_error;
 

@@ -241,9 +241,13 @@ void profiles_free(struct profiles *p)
 /* About what it takes. */
 static size_t size_of(const struct profile *p)
 {
-	return p->nframes * sizeof(*p->frames) + p->nsymbols * 160 + p->nsites * sizeof(*p->sites) +
-	       p->ncells * sizeof(*p->cells) + p->nblocks * sizeof(*p->blocks) + p->nmodules * 256 +
-	       sizeof(*p);
+	size_t lifetimes = 0;
+
+	for (size_t i = 0; i < PROF_LIFE_BUCKETS; i++)
+		lifetimes += p->lifetimes[i] ? p->nsites * sizeof(uint64_t) : 0;
+	return lifetimes + p->nframes * sizeof(*p->frames) + p->nsymbols * 160 +
+	       p->nsites * sizeof(*p->sites) + p->ncells * sizeof(*p->cells) +
+	       p->nblocks * sizeof(*p->blocks) + p->nmodules * 256 + sizeof(*p);
 }
 
 /* Under the lock: drops what nobody uses, the longest unused first, until the rest fits. */

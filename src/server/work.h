@@ -7,7 +7,8 @@
  * bytes are bounded; what is too much is refused, at once.
  *
  * A difference of two large snapshots takes some 100 MB of tables for a moment.  The kernel would clear them page by page
- * each time, which takes longer than filling them where memory is given by a hypervisor, so the allocator keeps them; see work_rest().
+ * each time, which takes longer than filling them where memory is given by a hypervisor.  So the allocator keeps them
+ * (large_keep()), what the next such answer will take is touched ahead, and work_rest() gives it all back.
  */
 #ifndef SEEP_SERVER_WORK_H
 #define SEEP_SERVER_WORK_H

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of `seep serve` share: a server in a workspace, asked over HTTP."""
+import gzip
 import http.client
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.parse
 
-from harness import SEEP, SERVICE, Failure, check, check_equal, wait_for
+from harness import SEEP, SERVICE, Failure, Skip, check, check_equal, wait_for
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 
 
 class Answer:
@@ -133,6 +139,14 @@ def tracked_service(w, under_run=False):
     return process
 
 
+def tracked_target(w, *command):
+    """A target that says "ready" and goes on until its input ends, with a tracker in it."""
+    process = w.start(list(command), env=w.tracked_environment(), stdin=subprocess.PIPE)
+    line = process.stdout.readline()
+    check_equal(line, 'ready\n', 'what %s says first' % command[0])
+    return process
+
+
 def nodes(tree, view):
     """Rows of a tree in columns: (depth, function, value, base)."""
     depth, found = [], []
@@ -142,3 +156,24 @@ def nodes(tree, view):
         found.append((depth[i], view['strings'][view['frames']['function'][frame]], tree['value'][i],
                       tree['base'][i] if tree['base'] else None))
     return found
+
+
+def packages():
+    """The folder with the page's packages, the browser's driver among them."""
+    folder = os.environ.get('SEEP_WEB')
+    if not folder:
+        raise Skip('SEEP_WEB, the folder to build the page in, is not set')
+    made = subprocess.run([sys.executable, os.path.join(ROOT, 'scripts', 'web'), folder, 'build'], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True)
+    if made.returncode == 77:
+        raise Skip(made.stderr.strip())
+    check(made.returncode == 0, 'the page does not build', made.stderr[-2000:])
+    return folder
+
+
+def embedded(server):
+    answer = server.ask('/')
+    check(answer.status == 200, 'status of the page', answer.status)
+    body = gzip.decompress(answer.body) if answer.headers['Content-Encoding'] == 'gzip' else answer.body
+    if b'/assets/' not in body:
+        raise Skip('this seep was built without the page')

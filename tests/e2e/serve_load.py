@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many pages poll while many processes are recorded: memory stays bounded, no point is lost.  SEEP_SOAK=1: 64 pages, 20 processes, two minutes."""
 import http.client
-import json
 import threading
 import time
 

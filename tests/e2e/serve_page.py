@@ -2,38 +2,14 @@
 """The page of seep serve in a real browser: somebody looks for the leak of the example service, which leaks all the while, and
 finds the line. The walk is web/test/walk.mjs, which the page's own tests do against a server that never was.
 """
-import gzip
 import os
 import subprocess
-import sys
 import threading
 
 from harness import Skip, case, check, main, need_program, wait_for
-from serve_client import Server, tracked_service
+from serve_client import Server, embedded, packages, tracked_service
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 SNAPSHOTS = 9  # verdicts need some
-
-
-def packages():
-    """The folder with the page's packages, the browser's driver among them."""
-    folder = os.environ.get('SEEP_WEB')
-    if not folder:
-        raise Skip('SEEP_WEB, the folder to build the page in, is not set')
-    made = subprocess.run([sys.executable, os.path.join(ROOT, 'scripts', 'web'), folder, 'build'], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
-    if made.returncode == 77:
-        raise Skip(made.stderr.strip())
-    check(made.returncode == 0, 'the page does not build', made.stderr[-2000:])
-    return folder
-
-
-def embedded(server):
-    answer = server.ask('/')
-    check(answer.status == 200, 'status of the page', answer.status)
-    body = gzip.decompress(answer.body) if answer.headers['Content-Encoding'] == 'gzip' else answer.body
-    if b'/assets/' not in body:
-        raise Skip('this seep was built without the page')
 
 
 @case

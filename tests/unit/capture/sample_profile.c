@@ -87,7 +87,8 @@ static void fill_values(struct profile *p)
 {
 	p->nsites = 4;
 	p->sites = array(4, sizeof(*p->sites));
-	p->lifetimes = array(4, sizeof(*p->lifetimes));
+	for (size_t k = 0; k < PROF_LIFE_BUCKETS; k++)
+		p->lifetimes[k] = array(4, sizeof(uint64_t));
 	for (uint32_t i = 0; i < 4; i++) {
 		struct prof_site *s = &p->sites[i];
 
@@ -104,7 +105,7 @@ static void fill_values(struct profile *p)
 		s->inuse_samples = next();
 		s->oldest = i ? next() : UINT64_MAX;
 		for (size_t k = 0; k < PROF_LIFE_BUCKETS; k++)
-			p->lifetimes[i].blocks[k] = next();
+			p->lifetimes[k][i] = next();
 	}
 	p->nthreads = 2;
 	p->threads = array(2, sizeof(*p->threads));
@@ -292,10 +293,12 @@ static const char *value_difference(const struct profile *a, const struct profil
 		SAME(sites[i].samples);
 		SAME(sites[i].inuse_samples);
 		SAME(sites[i].oldest);
-		if (!a->lifetimes != !b->lifetimes)
-			return "lifetimes";
-		for (size_t k = 0; a->lifetimes && k < PROF_LIFE_BUCKETS; k++)
-			SAME(lifetimes[i].blocks[k]);
+		for (size_t k = 0; k < PROF_LIFE_BUCKETS; k++) {
+			if (!a->lifetimes[k] != !b->lifetimes[k])
+				return "lifetimes";
+			if (a->lifetimes[k])
+				SAME(lifetimes[k][i]);
+		}
 	}
 	for (size_t i = 0; i < a->ncells; i++) {
 		SAME(cells[i].site);

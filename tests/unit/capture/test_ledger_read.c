@@ -149,8 +149,8 @@ static void reads_exact_site(void **state)
 	assert_int_equal(s->inuse_samples, SAMPLE_BLOCKS);
 	assert_true(s->alloc.var_bytes == 0 && s->inuse.var_bytes == 0);
 	assert_int_equal(s->oldest, 100ull << LEDGER_TICK_SHIFT);
-	assert_int_equal(p->lifetimes[s - p->sites].blocks[0], 20);
-	assert_int_equal(p->lifetimes[s - p->sites].blocks[2], 30);
+	assert_int_equal(profile_lifetime(p, (size_t)(s - p->sites), 0), 20);
+	assert_int_equal(profile_lifetime(p, (size_t)(s - p->sites), 2), 30);
 	/* No copy of the peak: what is in use is the peak. */
 	assert_int_equal(s->peak.bytes, live);
 	for (size_t i = 0; i < p->ncells; i++) {

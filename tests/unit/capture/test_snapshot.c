@@ -123,19 +123,22 @@ static void holds_sites_without_lifetimes(void **state)
 {
 	struct profile *p = sample_profile(), *q, *zeros;
 
-	free(p->lifetimes);
-	p->lifetimes = NULL;
+	for (size_t i = 0; i < PROF_LIFE_BUCKETS; i++) {
+		free(p->lifetimes[i]);
+		p->lifetimes[i] = NULL;
+	}
 	must_write(p);
 	q = must_read(path);
 	assert_null(profile_difference(p, q));
-	assert_null(q->lifetimes);
+	for (size_t i = 0; i < PROF_LIFE_BUCKETS; i++)
+		assert_null(q->lifetimes[i]);
 	assert_int_equal(q->nsites, 4);
-	p->lifetimes = calloc(p->nsites, sizeof(*p->lifetimes));
-	assert_non_null(p->lifetimes);
+	p->lifetimes[PROF_LIFE_BUCKETS - 1] = calloc(p->nsites, sizeof(uint64_t));
+	assert_non_null(p->lifetimes[PROF_LIFE_BUCKETS - 1]);
 	must_write(p);
 	zeros = must_read(path);
 	assert_null(profile_difference(zeros, q));
-	p->lifetimes[3].blocks[PROF_LIFE_BUCKETS - 1] = 1;
+	p->lifetimes[PROF_LIFE_BUCKETS - 1][3] = 1;
 	must_write(p);
 	profile_free(q);
 	q = must_read(path);

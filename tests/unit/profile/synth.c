@@ -92,7 +92,6 @@ uint32_t synth_site(struct profile *p, uint32_t stack, uint8_t kind, uint64_t si
                     uint64_t allocated, uint64_t freed)
 {
 	struct prof_site *s = APPEND(p, sites);
-	struct prof_lifetimes *l;
 	struct prof_class *c = &p->classes[ledger_size_class(size)];
 
 	s->stack = stack;
@@ -106,9 +105,8 @@ uint32_t synth_site(struct profile *p, uint32_t stack, uint8_t kind, uint64_t si
 	s->inuse_samples = allocated - freed;
 	s->born = 1000000000;
 	s->oldest = allocated > freed ? 2000000000 : UINT64_MAX;
-	p->lifetimes = must(reallocarray(p->lifetimes, p->nsites, sizeof(*p->lifetimes)));
-	l = &p->lifetimes[p->nsites - 1];
-	*l = (struct prof_lifetimes){ .blocks[4] = freed };
+	p->lifetimes[4] = must(reallocarray(p->lifetimes[4], p->nsites, sizeof(uint64_t)));
+	p->lifetimes[4][p->nsites - 1] = freed;
 	if (kind == PROF_STACK) /* as the tracker: at its site only */
 		return (uint32_t)p->nsites - 1;
 	prof_value_add(&c->alloc, &s->alloc);

@@ -295,7 +295,7 @@ static void other_addresses_fall_together(void **state)
 	for (size_t i = 0; i < a->nsites; i++) {
 		assert_int_equal(out->sites[i].alloc.bytes, 2 * a->sites[i].alloc.bytes);
 		assert_int_equal(out->sites[i].inuse.blocks, 2 * a->sites[i].inuse.blocks);
-		assert_int_equal(out->lifetimes[i].blocks[4], 2 * a->lifetimes[i].blocks[4]);
+		assert_int_equal(profile_lifetime(out, i, 4), 2 * profile_lifetime(a, i, 4));
 		assert_int_equal(out->sites[i].born, a->sites[i].born);
 		assert_true(out->sites[i].oldest == a->sites[i].oldest);
 	}
@@ -326,21 +326,22 @@ static void lifetimes_add_where_they_are_known(void **state)
 		synth_site(c, synth_frame(c, 0, PROF_NO_MODULE, i, "f", NULL, 0), PROF_HEAP, 10, 9,
 		           i);
 	}
-	free(b->lifetimes);
-	b->lifetimes = NULL;
+	free(b->lifetimes[4]);
+	b->lifetimes[4] = NULL;
 	ab = merge2(b, a); /* a's third is b's first */
 	assert_int_equal(ab->nsites, 5);
-	assert_non_null(ab->lifetimes);
+	assert_non_null(ab->lifetimes[4]);
+	assert_null(ab->lifetimes[3]);
 	for (size_t i = 0; i < ab->nsites; i++)
-		lived += ab->lifetimes[i].blocks[4];
+		lived += ab->lifetimes[4][i];
 	assert_int_equal(lived, 1 + 2 + 3);
 	profile_free(ab);
 	ab = merge2(a, b); /* and the last ones have a place that nobody wrote to */
-	assert_int_equal(ab->lifetimes[4].blocks[4], 0);
-	free(c->lifetimes);
-	c->lifetimes = NULL;
+	assert_int_equal(ab->lifetimes[4][4], 0);
+	free(c->lifetimes[4]);
+	c->lifetimes[4] = NULL;
 	neither = merge2(b, c);
-	assert_null(neither->lifetimes);
+	assert_null(neither->lifetimes[4]);
 }
 
 static void other_builds_stay_apart(void **state)

@@ -155,7 +155,7 @@ static void check_exact(void)
 	for (size_t i = 0; i < p->nsites; i++) {
 		used += p->sites[i].alloc.blocks > 0;
 		for (unsigned int k = 0; k < PROF_LIFE_BUCKETS; k++)
-			lives += p->lifetimes[i].blocks[k];
+			lives += profile_lifetime(p, i, k);
 		assert_false(p->sites[i].cut_depth || p->sites[i].cut_no_cfi);
 	}
 	assert_int_equal(lives, frees);

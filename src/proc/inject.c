@@ -240,7 +240,8 @@ static_assert(sizeof(struct kernel_ucontext) == 304, "ucontext");
 #define XSTATE_MAGIC2 0x46505845u
 #define XSTATE_SW 464 /* where the frame says how large it is */
 #define XSTATE_HEADER 512
-#define XFEATURES_TILE (3ull << 17)
+#define XFEATURES_DYNAMIC \
+	(1ull << 18) /* that a thread's state grows by when it is used: tiles' data */
 
 struct frame {
 	int mem;
@@ -252,36 +253,60 @@ struct frame {
 	uint8_t saved[XSTATE_MAX + 4096], made[XSTATE_MAX + 4096];
 };
 
-/* How large a vector state the kernel accepts in this thread's frame: without the tiles when it has none. */
-static size_t xstate_size(const uint8_t *state, size_t len)
+/* How large a state of these features is, of which `len` bytes are known. */
+static size_t xstate_end(uint64_t features, size_t len)
 {
-	uint64_t bv, all;
-	size_t size = XSTATE_HEADER + 64;
+	size_t end = XSTATE_HEADER + 64;
 	unsigned int a, b, c, d;
 
-	if (len < size || !__get_cpuid_count(0xd, 0, &a, &b, &c, &d))
-		return 0;
-	all = (uint64_t)d << 32 | a;
-	memcpy(&bv, state + XSTATE_HEADER, sizeof(bv));
-	if (!(bv & XFEATURES_TILE))
-		all &= ~XFEATURES_TILE;
 	for (unsigned int i = 2; i < 63; i++) {
-		if (!(all >> i & 1) || !__get_cpuid_count(0xd, i, &a, &b, &c, &d) || !a)
+		if (!(features >> i & 1) || !__get_cpuid_count(0xd, i, &a, &b, &c, &d) || !a)
 			continue;
-		if (b + a > size && b + a <= len)
-			size = b + a;
+		if (b + a > end && b + a <= len)
+			end = b + a;
 	}
-	return size;
+	return end;
 }
 
-/* What the kernel wants to see in a frame's vector state. */
-static void state_frame(uint8_t *state, size_t size)
+/* What the kernel has switched on, which may be less than what the processor has.  Where there is a regset, there is the instruction. */
+static uint64_t enabled_features(void)
 {
+	uint32_t low, high;
+
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return (uint64_t)high << 32 | low;
+}
+
+/*
+ * Makes the vector state of a regset into what the kernel wants to see in a frame.  Returns how many bytes that are; 0: it cannot.
+ *
+ * A second magic number has to follow the state, and where that ends depends on the thread: its state grows by the tiles' data (8 KiB)
+ * when it uses tiles for the first time, and stays so; which it is nothing tells a tracer.  Most kernels look for the number where the frame
+ * says that the state ends, if that is no more than the thread has.  Those between Linux dc8aa31a7ac2 and its revert 44eeff9bc467 look
+ * where the thread's own ends, and without the number there they take the frame for one from before AVX: the upper halves of all vector
+ * registers are lost.  And as many bytes as the thread has must be there to be read (d877550eaf2d), or the thread gets a SIGSEGV.  So the
+ * frame says that it ends without tiles, has the number at both ends and goes on to the second; the first lies where tiles' data would
+ * begin, at which nobody looks as there are none.  Where there are some, the end is known.
+ */
+static size_t frame_state(uint8_t *state, size_t len)
+{
+	uint64_t enabled, used;
+	size_t least, most;
+
+	if (len < XSTATE_HEADER + 64 || len > XSTATE_MAX - 4)
+		return 0;
+	enabled = enabled_features();
+	memcpy(&used, state + XSTATE_HEADER, sizeof(used));
+	most = xstate_end(enabled, len);
+	least = used & XFEATURES_DYNAMIC ? most : xstate_end(enabled & ~XFEATURES_DYNAMIC, len);
 	memset(state + XSTATE_SW, 0, 48);
 	memcpy(state + XSTATE_SW, &(uint32_t){ XSTATE_MAGIC1 }, 4);
-	memcpy(state + XSTATE_SW + 4, &(uint32_t){ (uint32_t)size + 4 }, 4);
+	memcpy(state + XSTATE_SW + 4, &(uint32_t){ (uint32_t)least + 4 }, 4);
 	memcpy(state + XSTATE_SW + 8, &(uint64_t){ ~0ull }, 8);
-	memcpy(state + XSTATE_SW + 16, &(uint32_t){ (uint32_t)size }, 4);
+	memcpy(state + XSTATE_SW + 16, &(uint32_t){ (uint32_t)least }, 4);
+	memcpy(state + least, &(uint32_t){ XSTATE_MAGIC2 }, 4);
+	memcpy(state + most, &(uint32_t){ XSTATE_MAGIC2 }, 4);
+	return most + 4;
 }
 
 /* Registers as they have to be in user space, where no kernel code starts an interrupted call again. */
@@ -342,7 +367,6 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 	struct iovec iov = { state, sizeof(state) };
 	struct kernel_ucontext uc = context_of(&t->regs, mask), end = { 0 };
 	uint64_t sp = t->regs.rsp, fp, own, child, low;
-	uint32_t magic2 = XSTATE_MAGIC2;
 	size_t size;
 
 	f->at = 0;
@@ -350,11 +374,10 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 		return false;
 	if (ptrace(PTRACE_GETREGSET, t->tid, NT_X86_XSTATE, &iov))
 		return false;
-	size = xstate_size(state, iov.iov_len);
+	size = frame_state(state, iov.iov_len);
 	if (!size)
 		return false;
-	state_frame(state, size);
-	fp = (sp - RED_ZONE - size - 4) & ~63ull;
+	fp = (sp - RED_ZONE - size) & ~63ull;
 	own = ((fp - sizeof(uc)) & ~15ull) - 8;
 	child = ((own - sizeof(uc)) & ~15ull) - 8;
 	low = child - INJECT_SCRATCH;
@@ -371,14 +394,13 @@ static bool make_frame(struct frame *f, const struct inject_place *pl, const str
 	end.regs.cs = (uint16_t)t->regs.cs;
 	end.regs.ss = (uint16_t)t->regs.ss;
 
-	f->len = (size_t)(fp + size + 4 - low);
+	f->len = (size_t)(fp + size - low);
 	memset(f->made, 0, f->len);
 	memcpy(f->made + (child - low), &pl->restorer, 8);
 	memcpy(f->made + (child - low) + 8, &end, sizeof(end));
 	memcpy(f->made + (own - low), &pl->restorer, 8);
 	memcpy(f->made + (own - low) + 8, &uc, sizeof(uc));
 	memcpy(f->made + (fp - low), state, size);
-	memcpy(f->made + (fp - low) + size, &magic2, sizeof(magic2));
 	if (pread(f->mem, f->saved, f->len, (off_t)low) != (ssize_t)f->len)
 		return false;
 	if (pwrite(f->mem, f->made, f->len, (off_t)low) != (ssize_t)f->len) {
@@ -685,7 +707,6 @@ int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t f
 	struct iovec iov = { state, sizeof(state) };
 	struct user_regs_struct regs = t->regs;
 	uint64_t mask = 0, all = ~0ull, fp, at, cs_at;
-	uint32_t magic2 = XSTATE_MAGIC2;
 	struct kernel_ucontext uc;
 	size_t size, len;
 	int r = -ENOTSUP;
@@ -693,11 +714,10 @@ int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t f
 	if (!place->restorer || ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask) ||
 	    ptrace(PTRACE_GETREGSET, t->tid, NT_X86_XSTATE, &iov))
 		return place->restorer ? -ESRCH : -ENOTSUP;
-	size = xstate_size(state, iov.iov_len);
+	size = frame_state(state, iov.iov_len);
 	f.mem = open_memory(t->tid, O_RDWR);
 	if (!size || f.mem < 0 || rseq_sequence(&f, t->tid, &cs_at))
 		goto out;
-	state_frame(state, size);
 	uc = context_of(&t->regs, mask);
 	/* A handler would make it return EINTR, which a program without handlers may not expect. */
 	if ((int64_t)t->regs.orig_rax >= 0 && (int64_t)t->regs.rax == -516) {
@@ -708,9 +728,9 @@ int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t f
 		if (!uc.regs.ax)
 			goto out;
 	}
-	fp = (top - size - 4) & ~63ull;
+	fp = (top - size) & ~63ull;
 	at = ((fp - sizeof(uc)) & ~15ull) - 8;
-	len = (size_t)(fp + size + 4 - at);
+	len = (size_t)(fp + size - at);
 	if (len > sizeof(f.made))
 		goto out;
 	uc.regs.fpstate = fp;
@@ -718,7 +738,6 @@ int inject_borrow(struct tracee *t, const struct inject_place *place, uint64_t f
 	memcpy(f.made, &place->restorer, 8);
 	memcpy(f.made + 8, &uc, sizeof(uc));
 	memcpy(f.made + (fp - at), state, size);
-	memcpy(f.made + (fp - at) + size, &magic2, sizeof(magic2));
 	if (pwrite(f.mem, f.made, len, (off_t)at) != (ssize_t)len)
 		goto out;
 	regs.rip = function;

@@ -8,7 +8,7 @@
  * thread's stack gets, below its red zone, the frame of a signal that holds all its registers,
  *
  *     sp → address of `mov $15,%eax; syscall` (rt_sigreturn, in libc)
- *          ucontext: every register, the signal mask, the vector registers
+ *          ucontext: every register, the signal mask, the vector registers (how many bytes: frame_state() in inject.c)
  *
  * and the call is made at a `syscall; ret`.  Left alone by its tracer, the thread returns from the call into
  * rt_sigreturn and is where it was.  (A call it was waiting in is made again; one that the kernel would have

@@ -20,7 +20,7 @@ def need_bpf(w, t):
 
 def seen_from_outside(w, t, a):
     """Counts, names and lines, a screenful of top: all from outside."""
-    tracked_exactly(w, t, a['ledger'], t.free_old)
+    tracked_exactly(w, t, a['ledger'], t.free_old, outside=a['path'] == 'bpf')
     report = w.report(a['ledger'])
     stacks = report.stacks('churn_small')
     check(any('churn' in s for s in stacks), 'callers of churn_small', stacks)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from harness import Failure, check, check_equal, need_target
+from harness import Failure, check, check_equal, need_target, wait_for
 
 CHURN = ('churn_small', 'churn_large')
 # Each call that allocates, in a function of its own: tests/targets/attach_calls.c.
@@ -123,21 +123,40 @@ def counts_agree(report, truth, names, what=''):
         check_equal(report.values(name).as_truth(), truth[name], '%s %s' % (what, name))
 
 
-def tracked_exactly(w, t, ledger, meanwhile=lambda: None):
+def reports_until(w, ledger, agree, what):
+    """The report of a ledger that is written from outside: what the target did reaches it a moment later."""
+    return wait_for(lambda: next((r for r in [w.report(ledger)] if agree(r)), None), what)
+
+
+def nothing_in_use(report):
+    return all((v.inuse, v.inuse_bytes) == (0, 0) for v in map(report.values, CHURN))
+
+
+def tracked_exactly(w, t, ledger, meanwhile=lambda: None, outside=False):
     """Between a mark and a look, the ledger counts what the program counts: to the block."""
     t.mark()
-    before = w.report(ledger)
+    # emptying is the last that was done: who has seen all that was freed has seen everything
+    before = reports_until(w, ledger, nothing_in_use, 'nothing to be in use when all was freed') if outside else w.report(ledger)
     t.going()
     meanwhile()
     truth = t.truth()
-    after = w.report(ledger)
+
+    def values(report):
+        return {name: report.values(name).as_truth() for name in CHURN}
+
+    def counted(report):
+        return less(values(report), values(before))
+
+    churned = {name: truth[name] for name in CHURN}
+
+    after = reports_until(w, ledger, lambda r: counted(r) == churned, 'the counts to be %s' % truth) if outside \
+        else w.report(ledger)
     t.going()
     for name in CHURN:
         old, new = before.values(name), after.values(name)
         check_equal((old.inuse, old.inuse_bytes), (0, 0), 'in use of %s when all were freed' % name)
         wanted = truth[name]
         check(wanted['allocs'] > 100, 'the target was idle:', truth)
-        found = {k: v - old.as_truth()[k] for k, v in new.as_truth().items()}
-        check_equal(found, wanted, 'counts of %s' % name)
+        check_equal(counted(after)[name], wanted, 'counts of %s' % name)
         check_equal((new.inuse, new.inuse_bytes), (wanted['allocs'] - wanted['frees'], wanted['alloc_bytes'] -
                                                    wanted['free_bytes']), 'in use of %s' % name)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What libseep.so is made of: it may need libc and nothing else, and must not disturb programs that
 look at their environment."""
-import os
 
 from harness import LIBRARY, case, check, check_equal, main, need_program, need_target
 

@@ -11,7 +11,7 @@ import signal
 import struct
 import termios
 
-from harness import (SEEP, Skip, case, check, check_equal, main, need_program, need_root, need_target,
+from harness import (SEEP, case, check, check_equal, main, need_program, need_root, need_target,
                      wait_for)
 
 

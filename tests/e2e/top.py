@@ -8,9 +8,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 
-from harness import (DEADLINE, SEEP, Skip, case, check, check_between, check_equal, main, need_program, need_target, process_state,
+from harness import (DEADLINE, SEEP, case, check, check_between, check_equal, main, need_program, need_target, process_state,
                      wait_for)
 
 SECOND = 10**9
@@ -548,7 +547,7 @@ def stopped_and_continued(w):
     steps.do('leak', 960, 64)
     t.resize(100, 30)
     t.keys('Enter')
-    s = t.shows('62.5 KiB', 'BLOCKS', 'resident')
+    t.shows('62.5 KiB', 'BLOCKS', 'resident')
     check_equal(t.value('alternate_on'), '1', 'alternate screen')
     t.keys('q')
     t.shows('back=0')

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 
-from harness import (SEEP, Skip, case, check, check_between, check_equal, main, need_root, need_target, wait_for,
+from harness import (SEEP, case, check, check_between, check_equal, main, need_root, need_target, wait_for,
                      waits_for_input)
 
 MB = 1 << 20

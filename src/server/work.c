@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/idmap.h"
 #include "base/large.h"
+#include "proc/cgroup.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -223,6 +224,18 @@ static bool is_idle(struct work *w)
 	return idle;
 }
 
+/* Of so many bytes, what a limit on our cgroup leaves room for several times over. */
+static size_t affordable(size_t bytes)
+{
+	struct cgroup_memory group;
+	uint64_t part;
+
+	if (cgroup_memory(getpid(), &group) < 0 || !group.limit)
+		return bytes;
+	part = group.limit > group.used ? (group.limit - group.used) / 4 : 0;
+	return part < bytes ? (size_t)part : bytes;
+}
+
 /*
  * An answer that took much new memory is followed by more of its kind: who looks at one snapshot of 50,000 sites compares it
  * next, and keeps what both are made of.  Half of what that takes is the kernel clearing pages.  So they are taken, touched and
@@ -231,17 +244,18 @@ static bool is_idle(struct work *w)
 static void warm(struct work *w, size_t grown)
 {
 	void *pages[MOST_WARM / LARGE_PAGE];
-	size_t free_bytes, n = 0;
+	size_t wanted, there, n = 0;
 
 	pthread_mutex_lock(&w->lock);
 	if (grown >= LARGE_ANSWER && grown > w->need)
 		w->need = grown;
-	grown = w->need < MOST_WARM / 2 ? 2 * w->need : MOST_WARM;
+	wanted = w->need < MOST_WARM / 2 ? 2 * w->need : MOST_WARM;
 	pthread_mutex_unlock(&w->lock);
-	if (!grown)
+	there = wanted ? mallinfo2().fordblks : 0;
+	if (there >= wanted)
 		return;
-	free_bytes = mallinfo2().fordblks;
-	while (n < ARRAY_SIZE(pages) && free_bytes + n * LARGE_PAGE < grown && is_idle(w)) {
+	wanted = affordable(wanted - there);
+	while (n < ARRAY_SIZE(pages) && (n + 1) * LARGE_PAGE <= wanted && is_idle(w)) {
 		pages[n] = large_alloc(LARGE_PAGE);
 		if (!pages[n])
 			break;

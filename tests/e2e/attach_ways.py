@@ -19,6 +19,13 @@ def need_bpf(w):
     t.end()
 
 
+def report_and_detach(w, t, a):
+    """What is counted inside is there at once; from outside when whoever counts has ended."""
+    report = w.report(a['ledger']) if a['path'] == 'inject' else None
+    detach(w, t.pid)
+    return report or w.report(a['ledger'])
+
+
 def three_ways(w, tell, full):
     """A report of the same program's same work by each way, and its truth."""
     options = ('--full',) if full else ('--sample=64K',)
@@ -31,8 +38,7 @@ def three_ways(w, tell, full):
         t = Calls(w)
         a = attach(w, t.pid, '--' + way, *options, path=way)
         truth = t.tell(tell)
-        found[way] = w.report(a['ledger']), truth
-        detach(w, t.pid)
+        found[way] = report_and_detach(w, t, a), truth
         t.end()
     return found
 
@@ -84,10 +90,9 @@ def calls_of(w, path, path_taken, reason=None):
         check(reason in a['reason'], 'reason', a)
     t.tell('free')
     truth = less(t.tell(20), before)
-    report = w.report(a['ledger'])
+    report = report_and_detach(w, t, a)
     counts_agree(report, truth, CALLS, path)
     check_equal(report.losses, {}, 'losses')
-    detach(w, t.pid)
     t.end()
     return report
 

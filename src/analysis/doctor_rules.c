@@ -645,6 +645,7 @@ static bool rule_mappings(struct doctor_case *j, struct doctor_verdict *v)
 	bool growing = explains(j, grew);
 	const struct doctor_runtime *runtime =
 		doctor_runtime_named(j->d->runtime ? j->d->runtime : "");
+	bool looked = j->d->how != DOCTOR_MAPS; /* inside them: else the heaps are among them */
 
 	bytes -= lazy < bytes ? lazy : bytes;
 	if (!growing && (bytes < MIB || bytes < part(j->rss, 30)))
@@ -659,10 +660,16 @@ static bool rule_mappings(struct doctor_case *j, struct doctor_verdict *v)
 	if (runtime)
 		title(j, v, "%s holds %B: its heap, its code and what it needs for them",
 		      runtime->name, bytes);
-	else
+	else if (looked)
 		title(j, v, "Anonymous mappings of the program's own hold %B", bytes);
-	evidence(j, v, "%C mappings of %B that belong to no heap known to seep",
-	         fact(j, FACT_ANON_MAPS), fact(j, FACT_ANON_MAPS_BYTES));
+	else
+		title(j, v, "Anonymous mappings hold %B, those of heaps among them", bytes);
+	if (looked)
+		evidence(j, v, "%C mappings of %B that belong to no heap known to seep",
+		         fact(j, FACT_ANON_MAPS), fact(j, FACT_ANON_MAPS_BYTES));
+	else
+		evidence(j, v, "%C mappings of %B; whose they are was not looked at",
+		         fact(j, FACT_ANON_MAPS), fact(j, FACT_ANON_MAPS_BYTES));
 	if (j->before)
 		evidence(j, v, "mappings: %C before", doctor_fact(j->before, FACT_ANON_MAPS));
 	if (fact(j, FACT_JIT))
@@ -675,6 +682,12 @@ static bool rule_mappings(struct doctor_case *j, struct doctor_verdict *v)
 		remedy(j, v, runtime->command, runtime->asks);
 		if (runtime->limit)
 			remedy(j, v, runtime->limit, runtime->limits);
+		return true;
+	}
+	if (!looked) {
+		v->confidence = DOCTOR_LOW;
+		remedy(j, v, "seep doctor PID",
+		       "again, once it may be traced: tells free from in use");
 		return true;
 	}
 	if (j->d->ledger)

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -32,6 +33,7 @@
 
 #define MAX_STOP_NS (30ull * 1000000000u)
 #define READ_MAX (1u << 30) /* in one call: its count is an int in places */
+#define OPEN_TRIES 4
 
 /* ---- reading ---------------------------------------------------------------- */
 
@@ -360,8 +362,9 @@ static struct seep_error *take_memory(struct image *img, const struct maps *befo
 	return err;
 }
 
-struct seep_error *image_open_process(pid_t pid, const struct image_options *opts,
-                                      struct image **ret_image)
+/* *ret_again: another tracer may have been in the way. */
+static struct seep_error *open_once(pid_t pid, const struct image_options *opts,
+                                    struct image **ret_image, bool *ret_again)
 {
 	bool clone = opts && opts->clone;
 	uint64_t max_stop = opts && opts->max_stop_ns ? opts->max_stop_ns : MAX_STOP_NS;
@@ -394,6 +397,7 @@ struct seep_error *image_open_process(pid_t pid, const struct image_options *opt
 		goto out;
 	r = &p->guardian.reply;
 	if (r->error) {
+		*ret_again = refusal_may_pass(pid, r->error);
 		err = refusal_explain(pid, r->error, r->error_tid);
 		goto out;
 	}
@@ -428,4 +432,20 @@ struct seep_error *image_open_process(pid_t pid, const struct image_options *opt
 out:
 	maps_release(&before);
 	return err;
+}
+
+struct seep_error *image_open_process(pid_t pid, const struct image_options *opts,
+                                      struct image **ret_image)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (unsigned int tries = 1;; tries++) {
+		bool again = false;
+		struct seep_error *err = open_once(pid, opts, ret_image, &again);
+
+		if (!again || tries == OPEN_TRIES)
+			return err;
+		seep_error_free(err);
+		nanosleep(&pause, NULL);
+	}
 }

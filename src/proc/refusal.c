@@ -8,10 +8,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -22,6 +25,9 @@
 #define STILL_WORKS                                                                              \
 	"without any permission `seep run --check` checks a program it starts, and a core file " \
 	"can be checked by whoever can read it"
+
+#define PATIENCE_MS 3000 /* with another seep */
+#define LOOK_MS 5
 
 static struct seep_error *gone(pid_t pid)
 {
@@ -49,6 +55,38 @@ static struct seep_error *traced(pid_t pid, const struct procfs_status *st)
 	                       st->name, (int)st->tracer, tracer.name),
 		"only one program can trace a process: let that one detach (a debugger: `detach`), or "
 		"let it write a core (gdb: `generate-core-file`) and check that");
+}
+
+/* By its name, which a fork that traces has from whoever started it. */
+static bool is_seep(pid_t tracer)
+{
+	struct procfs_status own, other;
+
+	return !procfs_status(getpid(), &own) && !procfs_status(tracer, &other) &&
+	       !strcmp(own.name, other.name);
+}
+
+/* Whether it is traced by somebody who stays: a debugger, or a seep that has not let go in time. */
+static bool stays_traced(pid_t pid, struct procfs_status *st)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000l };
+
+	for (unsigned int i = 0; st->tracer && i < PATIENCE_MS / LOOK_MS && is_seep(st->tracer);
+	     i++) {
+		nanosleep(&pause, NULL);
+		if (procfs_status(pid, st))
+			return false; /* what follows says that it is gone */
+	}
+	return st->tracer != 0;
+}
+
+static bool may_trace_all(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	       data[CAP_SYS_PTRACE / 32].effective >> CAP_SYS_PTRACE % 32 & 1;
 }
 
 /* EI_CLASS and e_machine of the executable; 0 when it cannot be read. */
@@ -123,7 +161,7 @@ struct seep_error *refusal_check(pid_t pid)
 	/* Between the release of its memory and its last state a process that ends is no zombie yet. */
 	if (!st.has_size)
 		return zombie(pid, &st);
-	if (st.tracer)
+	if (stays_traced(pid, &st))
 		return traced(pid, &st);
 	if (class_of(pid) == ELFCLASS32)
 		return wrong_class(pid);
@@ -184,12 +222,29 @@ static struct seep_error *denied(pid_t pid, const struct procfs_status *st)
 		return seep_error_hint(err, "run seep with CAP_SYS_PTRACE (sudo), or set `sysctl "
 		                            "kernel.yama.ptrace_scope=0`; " STILL_WORKS);
 	}
+	if (may_trace_all())
+		return seep_error_hint(
+			seep_error_new(EPERM,
+		                       "cannot stop process %d (%s), although seep has CAP_SYS_PTRACE",
+		                       (int)pid, st->name),
+			"a seccomp profile that forbids ptrace can be in the way (docker run "
+			"--security-opt seccomp=unconfined), a security module, or a user namespace "
+			"that is not below seep's; " STILL_WORKS);
 	err = seep_error_new(EPERM, "cannot stop process %d (%s): seep has no CAP_SYS_PTRACE",
 	                     (int)pid, st->name);
 	return seep_error_hint(err,
 	                       "in a container give it that capability (docker run "
 	                       "--cap-add=SYS_PTRACE), and a seccomp profile that allows ptrace; a "
 	                       "security module can be in the way as well; " STILL_WORKS);
+}
+
+bool refusal_may_pass(pid_t pid, int code)
+{
+	struct procfs_status st;
+
+	if ((code != EPERM && code != EACCES) || procfs_status(pid, &st))
+		return false;
+	return st.tracer ? is_seep(st.tracer) : may_trace_all();
 }
 
 struct seep_error *refusal_explain(pid_t pid, int code, pid_t tid)

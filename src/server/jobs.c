@@ -302,6 +302,18 @@ static void run(struct jobs *j, struct job *job)
 	tell(j, job);
 }
 
+/* Snapshots only read; everything else stops the process for a moment, which only one can at a time. */
+static bool has_to_wait(const struct jobs *j, const struct job *job)
+{
+	if (job->request.kind == JOB_SNAPSHOT || !job->request.pid)
+		return false;
+	for (const struct job *at = j->first; at; at = at->next)
+		if (at->state == JOB_RUNNING && at->request.pid == job->request.pid &&
+		    at->request.kind != JOB_SNAPSHOT)
+			return true;
+	return false;
+}
+
 static void *runner(void *arg)
 {
 	struct jobs *j = arg;
@@ -312,7 +324,7 @@ static void *runner(void *arg)
 
 		/* The oldest; what a person waits for before what the recorder wants. */
 		for (struct job *job = j->first; job; job = job->next)
-			if (job->state == JOB_QUEUED &&
+			if (job->state == JOB_QUEUED && !has_to_wait(j, job) &&
 			    (!next || !job->request.done || next->request.done))
 				next = job;
 		if (!next) {
@@ -323,6 +335,7 @@ static void *runner(void *arg)
 		next->started_ms = server_now_ms();
 		run(j, next);
 		forget(j);
+		pthread_cond_broadcast(&j->wake); /* for those that had to wait for it */
 	}
 	pthread_mutex_unlock(&j->lock);
 	return NULL;

@@ -2,6 +2,7 @@
 """Targets that each bring about one cause: the doctor names it first, its shares are within 2 % of what the target knows, and
 nearly every resident byte has a class; in a clone, stopped, and from two looks; with little permission it says what it
 could not see."""
+import ctypes
 import json
 import os
 import subprocess
@@ -176,6 +177,22 @@ def what_is_not_permitted_is_said(w):
     check_equal(sum(got.values()), d['facts']['rss'], 'sum')
     check(d['facts']['blocks'] is None and d['facts']['pss'] is None, 'unknown is not 0', d['facts'])
     t.end(w)
+
+
+@case
+def what_only_the_kernel_tells_is_not_made_more_of(w):
+    """Under a debugger: mappings and no look inside.  Nobody can say then that they are no heap's."""
+    t = Target(w, 'arenas')
+    libc, seize = ctypes.CDLL(None, use_errno=True), 0x4206
+    check_equal(libc.ptrace(seize, t.truth['pid'], None, None), 0, 'PTRACE_SEIZE')
+    d = doctor(w, t.truth['pid'])
+    check_equal(d['how'], 'maps', 'how')
+    check(any('is traced by process %d' % os.getpid() in n for n in d['notes']), d['notes'])
+    v = next((v for v in d['verdicts'] if v['cause'] == 'anonymous-mappings'), None)
+    check(v and v['confidence'] == 'low' and 'heap known to seep' not in str(v), d['verdicts'])
+    run = w.seep('doctor', str(t.truth['pid']))
+    check('is traced by process %d' % os.getpid() in ' '.join(run.stdout.split()), run.describe())
+    t.process.kill()
 
 
 @case

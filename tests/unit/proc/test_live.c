@@ -609,8 +609,9 @@ static void test_refusals(void **state)
 	refused(pid, "has ended", "core");
 	waitpid(pid, NULL, 0);
 
-	pid = fork(); /* a tracer */
+	pid = fork(); /* a tracer that is no seep */
 	if (pid == 0) {
+		prctl(PR_SET_NAME, "debugger");
 		if (ptrace(PTRACE_SEIZE, sub.pid, 0, 0))
 			_exit(1);
 		for (;;)
@@ -621,6 +622,33 @@ static void test_refusals(void **state)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	assert_true(subject_runs(&sub));
+	subject_end(&sub);
+}
+
+/* A check and a doctor at the same time: the second waits until the first has let go. */
+static void test_another_of_us(void **state)
+{
+	struct subject sub = subject_start(run_threads);
+
+	for (int clone = 0; clone < 2; clone++) {
+		pid_t pid = fork();
+		struct image *img;
+		int status;
+
+		if (pid == 0) {
+			if (ptrace(PTRACE_SEIZE, sub.pid, 0, 0))
+				_exit(1);
+			usleep(200000);
+			_exit(0);
+		}
+		assert_true(SUBJECT_WAIT(subject_traced(sub.pid)));
+		img = open_image(sub.pid, clone);
+		assert_int_equal(img->kind, clone ? IMAGE_CLONE : IMAGE_LIVE);
+		image_free(img);
+		waitpid(pid, &status, 0);
+		assert_int_equal(status, 0);
+		assert_true(subject_runs(&sub));
+	}
 	subject_end(&sub);
 }
 
@@ -670,6 +698,7 @@ int main(void)
 		cmocka_unit_test(test_main_thread_ended),
 		cmocka_unit_test(test_no_process_vm_readv),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_another_of_us),
 		cmocka_unit_test(test_other_user),
 	};
 

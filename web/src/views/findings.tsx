@@ -40,7 +40,7 @@ function GrowthCard({ g }: { g: NonNullable<Findings['growth']> }) {
 	return (
 		<Card title="Growth" when={g.since_ms ?? undefined} tone={g.verdict === 'growing' ? 'bad' : ''} badge={<VerdictBadge verdict={g.verdict} />}
 			next={<span>{NEXT[g.verdict] ?? 'Nothing to do.'}</span>}>
-			<p><b>{growth(g.rate)}</b> {g.evidence && <span>: {clean(g.evidence)}</span>}</p>
+			<p><b>{growth(g.rate)}</b>{g.evidence && `: ${clean(g.evidence)}`}</p>
 			<ol class="growers">
 				{g.sites.slice(0, 6).map(s => (
 					<li key={s.site}>

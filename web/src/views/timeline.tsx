@@ -226,7 +226,7 @@ function Chart({ t }: { t: Timeline }) {
 	function options(b: HTMLElement, p: Plan): uPlot.Options {
 		const axis = { stroke: css('--dim'), grid: { stroke: css('--line'), width: 1 }, ticks: { stroke: css('--line'), size: 4 }, font: '11px system-ui, sans-serif' };
 		return {
-			width: b.clientWidth, height: b.clientHeight, padding: [8, 10, 0, 0], legend: { show: false },
+			width: b.clientWidth, height: b.clientHeight, padding: [8, 28, 0, 0], legend: { show: false },
 			cursor: { points: { show: false }, y: false, drag: { x: true, y: false, setScale: false, dist: 4 } },
 			scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, Math.max(max || 0, 1024) * 1.06] } },
 			axes: [

@@ -446,7 +446,7 @@ void guardian_settle(int *sock)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	sigaction(SIGCHLD, &dfl, NULL); /* ignored, it would lose the stops */
 	setsid();
-	prctl(PR_SET_NAME, "seep-guardian");
+	prctl(PR_SET_NAME, GUARDIAN_NAME);
 	/* Every moment it waits for a processor the target stands still; only root may. */
 	if (setpriority(PRIO_PROCESS, 0, -20))
 		errno = 0;

@@ -32,6 +32,9 @@
 
 #include "proc/tracees.h"
 
+#define GUARDIAN_NAME \
+	"seep-guardian" /* as ps shows it: who traces for seep, seep itself never does */
+
 enum guardian_clone {
 	GUARDIAN_CLONE_NOT_ASKED,
 	GUARDIAN_CLONE_MADE,

@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "proc/guardian.h"
 #include "proc/procfs.h"
 
 #define STILL_WORKS                                                                              \
@@ -57,13 +58,11 @@ static struct seep_error *traced(pid_t pid, const struct procfs_status *st)
 		"let it write a core (gdb: `generate-core-file`) and check that");
 }
 
-/* By its name, which a fork that traces has from whoever started it. */
 static bool is_seep(pid_t tracer)
 {
-	struct procfs_status own, other;
+	struct procfs_status st;
 
-	return !procfs_status(getpid(), &own) && !procfs_status(tracer, &other) &&
-	       !strcmp(own.name, other.name);
+	return !procfs_status(tracer, &st) && !strcmp(st.name, GUARDIAN_NAME);
 }
 
 /* Whether it is traced by somebody who stays: a debugger, or a seep that has not let go in time. */

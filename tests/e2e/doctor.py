@@ -180,6 +180,20 @@ def what_is_not_permitted_is_said(w):
 
 
 @case
+def several_at_once(w):
+    """Only one program can trace a process: each waits until the one before has let go."""
+    t = Target(w, 'holes')
+    at_once = [w.start([os.environ['SEEP'], 'doctor', '--json', str(t.truth['pid'])]) for _ in range(5)]
+    for process in at_once:
+        run = w.finish(process)
+        check_equal(run.status, 0, run.describe())
+        d = json.loads(run.stdout)
+        check_equal((d['how'], d['notes']), ('clone', []), 'how it was looked at')
+        first_is(d, t.truth['cause'], 'with others')
+    t.end(w)
+
+
+@case
 def what_only_the_kernel_tells_is_not_made_more_of(w):
     """Under a debugger: mappings and no look inside.  Nobody can say then that they are no heap's."""
     t = Target(w, 'arenas')

@@ -5,6 +5,7 @@
  */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "proc/guardian.h"
 #include "proc/image.h"
 #include "subject.h"
 
@@ -609,9 +610,8 @@ static void test_refusals(void **state)
 	refused(pid, "has ended", "core");
 	waitpid(pid, NULL, 0);
 
-	pid = fork(); /* a tracer that is no seep */
+	pid = fork(); /* a tracer */
 	if (pid == 0) {
-		prctl(PR_SET_NAME, "debugger");
 		if (ptrace(PTRACE_SEIZE, sub.pid, 0, 0))
 			_exit(1);
 		for (;;)
@@ -636,6 +636,7 @@ static void test_another_of_us(void **state)
 		int status;
 
 		if (pid == 0) {
+			prctl(PR_SET_NAME, GUARDIAN_NAME);
 			if (ptrace(PTRACE_SEIZE, sub.pid, 0, 0))
 				_exit(1);
 			usleep(200000);

@@ -71,7 +71,7 @@ function CheckCard({ id, when, document }: { id: number; when: number; document:
 	return (
 		<Card title="Leak check" when={when} tone={lost ? 'bad' : 'good'} badge={<Badge tone={lost ? 'bad' : 'good'}>{lost ? `${bytes(lost)} lost` : 'nothing lost'}</Badge>}
 			next={<>
-				<span>{lost ? 'No pointer leads to these blocks any more: the line below lost the last one, or its caller did.' : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
+				<span>{lost ? 'No pointer leads to these blocks any more: the lines above allocated them, and they or their callers lost the last one.' : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
 				<span class="row">
 					{lost > 0 && <button type="button" onClick={() => go({ show: 'icicle', value: 'leaked', base: '', from: 0, to: 0, view: '', z: '' }, true)}>Lost blocks as icicle</button>}
 					<button type="button" onClick={() => act('check')}>Check again</button>

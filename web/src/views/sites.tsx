@@ -104,7 +104,8 @@ function Detail({ site, times }: { site: Site; times: number[] }) {
 	);
 }
 
-const detailHeight = (site: Site) => Math.min(Math.max(site.stack.length * 21 + 26, 252), 420);
+/** The side's paragraphs take two lines at most; a deeper stack scrolls. */
+const detailHeight = (site: Site) => Math.max(108 + (site.history ? 92 : 0) + (site.evidence ? 52 : 0) + (site.leak ? 50 : 0), Math.min(site.stack.length * 21 + 26, 420));
 
 export function SitesView() {
 	const pages = sitePages.state.value, s = route.value, course = pages.head?.course ?? true, diff = !!s.base && course, about = pages.head?.about ?? null;

@@ -305,6 +305,7 @@ function Chart({ t }: { t: Timeline }) {
 function Legend({ t }: { t: Timeline }) {
 	const p = planned.value!, c = cursor.value, last = t.time_ms[t.time_ms.length - 1], moment = c === null ? last : c * 1000;
 	const i = c === null ? -1 : t.split ? before(t.split.time_ms, moment) : -1, w = c === null && t.split ? t.split.time_ms.length - 1 : i;
+	const amount = (key: string) => (w >= 0 ? t.split!.values[t.split!.keys.indexOf(key)][w] ?? 0 : 0);
 	const toggle = (key: string) => {
 		const next = new Set(hidden.peek());
 		if (!next.delete(key)) next.add(key);
@@ -323,8 +324,8 @@ function Legend({ t }: { t: Timeline }) {
 			{t.split && (
 				<button type="button" class={`legend-split ${hidden.value.has('split') ? 'off' : ''}`} aria-pressed={!hidden.value.has('split')} onClick={() => toggle('split')}>Doctor's split{w >= 0 ? <b>{bytes(t.split.total[w])}</b> : ''}</button>
 			)}
-			{t.split && !hidden.value.has('split') && [...p.parts].reverse().map(part => (
-				<span key={part.key} class="legend-part"><i style={{ background: part.color }} /> <span class="legend-name" title={part.title}>{part.title}</span> <b>{w >= 0 ? bytes(t.split!.values[t.split!.keys.indexOf(part.key)][w]) : ''}</b></span>
+			{t.split && !hidden.value.has('split') && [...p.parts].reverse().sort((a, b) => amount(b.key) - amount(a.key)).map(part => (
+				<span key={part.key} class="legend-part"><i style={{ background: part.color }} /> <span class="legend-name" title={part.title}>{part.title}</span> <b>{w >= 0 ? bytes(amount(part.key)) : ''}</b></span>
 			))}
 			{near && <div class="legend-mark">{GLYPHS[near.kind] ?? '•'} {near.kind}{near.text ? `: ${clean(near.text)}` : ''}</div>}
 		</div>

@@ -26,6 +26,14 @@ void large_keep(void)
 #endif
 }
 
+void large_give_back(void)
+{
+#ifdef __GLIBC__
+	if (kept)
+		malloc_trim(0);
+#endif
+}
+
 static void want_huge(const void *p, size_t n)
 {
 	uintptr_t from = (uintptr_t)p & ~(uintptr_t)(LARGE_PAGE - 1);

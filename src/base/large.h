@@ -25,12 +25,14 @@ void *large_resize(void *p, size_t used, size_t n);
 
 /*
  * For a process that goes on, and makes such tables again and again: from now on they come from one heap that keeps up to
- * 256 MB of what was freed (malloc_trim() gives it back), so that the kernel does not clear their pages anew each time.
+ * 256 MB of what was freed until large_give_back(), so that the kernel does not clear their pages anew each time.
  * In that heap they are not aligned, since glibc looks for room for the alignment besides the table's own and so does not
  * find the place that the last one of that size has left; all of the heap around them may be huge pages instead.
  * Before there is a second thread.
  */
 void large_keep(void);
+/* All that large_keep() had been keeping goes back to the kernel. */
+void large_give_back(void);
 
 /*
  * How many items of `size` bytes a table should have after `cap`, `first` the first time.  It doubles, but for the sizes

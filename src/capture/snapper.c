@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/large.h"
 #include "capture/capture.h"
 #include "capture/cgroup_levels.h"
 #include "capture/ledger_file.h"
@@ -340,8 +341,8 @@ struct seep_error *snapper_prepare(struct snapper *s)
 }
 
 /* w NULL: a process that is not watched. */
-static struct seep_error *take(struct snapper *s, const char *ledger, struct watched *w,
-                               const char *reason, char **ret_path)
+static struct seep_error *read_and_add(struct snapper *s, const char *ledger, struct watched *w,
+                                       const char *reason, char **ret_path)
 {
 	struct read_options opts = { .blocks = s->o.blocks };
 	uint64_t begin = now_ns(CLOCK_MONOTONIC), when = now_ns(CLOCK_REALTIME);
@@ -362,6 +363,16 @@ static struct seep_error *take(struct snapper *s, const char *ledger, struct wat
 		triggers_taken(&w->triggers, begin, now_ns(CLOCK_MONOTONIC),
 		               p ? profile_totals_of(p, PROF_MEMORY).inuse.bytes : 0);
 	return err ? seep_error_wrap(err, "no snapshot (%s)", reason) : NULL;
+}
+
+/* Whoever watches beside a service holds no tables of it from one snapshot to the next. */
+static struct seep_error *take(struct snapper *s, const char *ledger, struct watched *w,
+                               const char *reason, char **ret_path)
+{
+	struct seep_error *err = read_and_add(s, ledger, w, reason, ret_path);
+
+	large_give_back();
+	return err;
 }
 
 /* Of a process whose ledger was not seen yet, or where there is nothing to watch for. */

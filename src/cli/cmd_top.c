@@ -3,7 +3,6 @@
  * seep top: what tracked processes hold, and what of it grows, right now.  A screen where there is a terminal
  * (top_screen.c), plain text or JSON otherwise (top_plain.c).
  */
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/large.h"
 #include "base/parse.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -165,8 +165,7 @@ int cmd_top(int argc, char **argv)
 	int n, status;
 
 	/* Every reading asks for the same large arrays: kept, they need not be faulted in again each time. */
-	mallopt(M_MMAP_THRESHOLD, 1 << 30);
-	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	large_keep();
 	memcpy(options, own, sizeof(own));
 	symbol_cli_init(&c.symbols);
 	rows += symbol_cli_options(&c.symbols, options + rows);

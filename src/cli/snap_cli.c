@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/large.h"
 #include "base/parse.h"
 #include "cli/snapshot_name.h"
 #include "profile/profile.h"
@@ -278,6 +279,7 @@ struct seep_error *snap_cli_start(struct snap_cli *c, const char *ledger_dir, co
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	large_keep();
 	return dir ? snapper_new(&o, &c->snapper) : &seep_error_nomem;
 }
 

@@ -265,11 +265,6 @@ static void warm(struct work *w, size_t grown)
 		free(pages[--n]);
 }
 
-static void give_back(void)
-{
-	malloc_trim(0);
-}
-
 #else /* other C libraries keep what they like */
 
 static uintptr_t heap_end(void)
@@ -278,8 +273,6 @@ static uintptr_t heap_end(void)
 }
 
 static void warm(struct work *w, size_t grown) {}
-
-static void give_back(void) {}
 
 #endif
 
@@ -293,7 +286,7 @@ void work_rest(struct work *w, int64_t now_ms)
 		w->answered_ms = w->need = 0;
 	pthread_mutex_unlock(&w->lock);
 	if (rest)
-		give_back();
+		large_give_back();
 }
 
 /* ---- threads -------------------------------------------------------------------------------------------- */

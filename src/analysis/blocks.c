@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "analysis/names.h"
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/blocks.h"
@@ -158,29 +159,31 @@ static int by_start(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* Anonymous memory in which an unknown allocator keeps its blocks is its own, not the program's. */
+/*
+ * Anonymous memory in which an unknown allocator keeps its blocks is its own, not the program's, if the ledger has every block:
+ * what lies between them is free, or the allocator's.  A ledger that was sampled, attached to a running process or
+ * inherited has but some; then the others lie between, hold what the known ones are pointed to from, and only the known
+ * ones are no roots.
+ */
 static struct seep_error *claim_mappings(struct meeting *m)
 {
 	struct heap *h = m->heap;
 	size_t n = h->nranges, kept = 0, cap = n;
-	struct heap_range *r;
+	bool whole = !m->facts->partial;
 
 	for (size_t i = 0; i < m->nforeign; i++) {
-		const struct image_map *map = image_map_of(m->img, m->foreign[i].address);
+		const struct block *b = &m->foreign[i];
+		const struct image_map *map = image_map_of(m->img, b->address);
 
 		if (!map || map->inode || (map->path[0] && map->path[0] != '['))
 			continue;
-		if (n > h->nranges && h->ranges[n - 1].start == map->start)
+		if (whole && n > h->nranges && h->ranges[n - 1].start == map->start)
 			continue;
-		if (n >= cap) {
-			cap = cap ? 2 * cap : 64;
-			r = realloc(h->ranges, cap * sizeof(*r));
-			if (!r)
-				return &seep_error_nomem;
-			h->ranges = r;
-		}
-		if (n == h->nranges || h->ranges[n - 1].start != map->start)
-			h->ranges[n++] = (struct heap_range){ map->start, map->end };
+		if (array_grow((void **)&h->ranges, n, &cap, sizeof(*h->ranges)) < 0)
+			return &seep_error_nomem;
+		h->ranges[n++] = whole ? (struct heap_range){ map->start, map->end }
+		                       : (struct heap_range){ b->address,
+			                                      b->address + (b->size ? b->size : 1) };
 	}
 	qsort(h->ranges, n, sizeof(*h->ranges), by_start);
 	for (size_t i = 0; i < n; i++) {
@@ -238,6 +241,7 @@ struct seep_error *blocks_meet_ledger(const struct image *img, struct heap *heap
 		err = add_blocks(&m);
 	if (!err) {
 		m.result.forked = facts.forked;
+		m.result.some = facts.partial && m.result.foreign;
 		m.result.sampled = facts.sampled;
 		m.result.full = !facts.partial && !m.result.foreign;
 		for (size_t i = 0; m.result.forked && i < heap->nblocks; i++)

@@ -6,7 +6,9 @@
  *   walker and ledger   the requested size and the stack are known (BLOCK_RECORDED)
  *   walker only         older than the tracker, or not sampled: usable size, no stack
  *   ledger only         the walker does not know the allocator: the ledger's word is taken, and
- *                       the anonymous mappings such blocks lie in are the allocator's (no roots).
+ *                       the anonymous mappings such blocks lie in are the allocator's (no roots), unless the ledger has
+ *                       only some: then what lies between them is taken for roots, so that nothing is called lost
+ *                       which a block that nobody recorded points to.
  *                       Inside a walked heap: freed since the image was made; left out
  */
 #ifndef SEEP_ANALYSIS_BLOCKS_H
@@ -27,7 +29,8 @@ struct blocks_result {
 	uint64_t foreign;  /* known by the ledger alone */
 	uint64_t vanished; /* the ledger's, freed since the image was made */
 	bool full;         /* the ledger has every block since the program's start */
-	bool forked;       /* blocks without a record are the parent's */
+	bool some; /* of an allocator that only the ledger knows it has some blocks, and others are not known */
+	bool forked; /* blocks without a record are the parent's */
 	bool sampled;
 };
 

@@ -6,6 +6,7 @@
  */
 #include "proc/procfs.h"
 
+#include <ctype.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -144,6 +145,30 @@ char *procfs_command(pid_t pid)
 			b.data[i] = ' ';
 	b.data[b.len] = '\0';
 	return buf_steal(&b);
+}
+
+void procfs_name(const char *exe, const char *command, char *ret_name, size_t size)
+{
+	const char *slash = strrchr(exe, '/'), *base = slash && slash[1] ? slash + 1 : exe;
+	size_t exe_len = strlen(exe), len = strcspn(command, " "), plain = 0;
+	const char *word = memrchr(command, '/', len);
+
+	snprintf(ret_name, size, "%s", base);
+	/* A path may have blanks. */
+	if (!strncmp(command, exe, exe_len) && (!command[exe_len] || command[exe_len] == ' '))
+		return;
+	word = word ? word + 1 : command;
+	len -= (size_t)(word - command);
+	if (len && *word == '-') { /* a login shell */
+		word++;
+		len--;
+	}
+	if (len && word[len - 1] == ':')
+		len--;
+	while (plain < len && (isalnum((unsigned char)word[plain]) || strchr("._+-", word[plain])))
+		plain++;
+	if (len && plain == len && *word != '.')
+		snprintf(ret_name, size, "%.*s", (int)(len < size ? len : size - 1), word);
 }
 
 void procfs_parse_auxv(const void *data, size_t len, struct procfs_auxv *ret)

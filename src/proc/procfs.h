@@ -41,6 +41,12 @@ void procfs_parse_status(char *text, struct procfs_status *ret);
 char *procfs_exe(pid_t pid);
 /* The command line with blanks between its words ("[name]" without one), or NULL; the caller frees it. */
 char *procfs_command(pid_t pid);
+/*
+ * What people call it.  Debian's redis-server is a link to redis-check-rdb, busybox has a hundred names: that by which a
+ * program was called, if it is a plain one, else its file's.  Programs that write a title there keep theirs: "nginx:
+ * worker process" → nginx.  At most size - 1 bytes.
+ */
+void procfs_name(const char *exe, const char *command, char *ret_name, size_t size);
 /* AT_* entries of interest: values of those not found are left alone.  len: bytes of the vector. */
 struct procfs_auxv {
 	uint64_t phdr, base, random, page_size, entry, sysinfo_ehdr;

@@ -70,8 +70,7 @@ bool running_read(int32_t pid, struct running *ret, bool *ret_denied)
 {
 	struct running r = { .pid = pid };
 	struct procfs_status status;
-	const char *slash;
-	char state;
+	char state, name[256];
 
 	*ret_denied = false;
 	if (procfs_status(pid, &status) < 0 || status.kthread || !status.has_size ||
@@ -84,8 +83,8 @@ bool running_read(int32_t pid, struct running *ret, bool *ret_denied)
 		return false;
 	}
 	r.command = procfs_command(pid);
-	slash = strrchr(r.exe, '/');
-	r.name = strdup(slash && slash[1] ? slash + 1 : r.exe);
+	procfs_name(r.exe, r.command ? r.command : "", name, sizeof(name));
+	r.name = strdup(name);
 	r.uid = status.uid;
 	r.rss = status.rss;
 	r.started_ms = started_ms(r.start_ticks);

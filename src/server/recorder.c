@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/capture.h"
+#include "proc/procfs.h"
 #include "wire/ledger.h"
 
 #include <errno.h>
@@ -339,11 +340,12 @@ static void lose_ledger(struct recorder *r, struct tracked *t)
 static void keep_dead(struct recorder *r, const struct ledger_entry *e)
 {
 	struct server *s = r->server;
+	char name[256];
 	struct store_process row = { .pid = e->pid,
 		                     .start_ticks = e->start_ticks,
 		                     .exec_seq = e->exec_seq,
 		                     .started_ms = (int64_t)(e->start_real_ns / 1000000),
-		                     .name = (char *)e->name,
+		                     .name = name,
 		                     .command = (char *)e->command,
 		                     .allocator = (char *)e->allocator,
 		                     .uid = e->uid,
@@ -356,6 +358,7 @@ static void keep_dead(struct recorder *r, const struct ledger_entry *e)
 	struct seep_error *err;
 	int fd;
 
+	procfs_name(e->name, e->command, name, sizeof(name));
 	if (e->execed || e->state == LEDGER_EXITED || e->state == LEDGER_DISABLED)
 		return;
 	memcpy(row.boot, s->boot, sizeof(row.boot));

@@ -6,6 +6,7 @@
 #include "server/jsonw.h"
 #include "server/private.h"
 
+#include "analysis/names.h"
 #include "base/array.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -87,7 +88,7 @@ bool recorder_spec_matches(const char *spec, const struct running *p)
 		return pid == (uint64_t)p->pid;
 	if (*spec == '/')
 		return !strcmp(spec, p->exe) || cgroup_contains(spec, p->pid);
-	return !strcmp(spec, p->name);
+	return !strcmp(spec, p->name) || !strcmp(spec, path_base(p->exe));
 }
 
 /* ---- for others --------------------------------------------------------------------------------------------------- */

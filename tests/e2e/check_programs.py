@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real programs under load lose nothing, and seep must not say so: checked again and again while they work, and at their end."""
+import json
 import os
 import signal
 import subprocess
@@ -77,6 +78,26 @@ def redis_over_jemalloc(w):
     nothing_lost(found, 'at the end')
     check('jemalloc' in found.data['allocator'], 'whose blocks', found.data['allocator'])
     check(found.completeness['recorded_blocks'] > 0.99 * found.total('reachable')[0], 'blocks with a stack', found.completeness)
+
+
+@case
+def redis_over_jemalloc_attached_to(w):
+    """Of an allocator without a walker some blocks are known, those since attaching or a sample of them; others point to them."""
+    port = free_port()
+    process = w.start(redis_command(port, w))
+    wait_for(answers(port), 'redis to answer')
+    with Load(redis_load(w, port), 1) as load:
+        load.went_on()
+        for how in ('--full', '--sample=4K'):
+            run = w.seep('attach', how, '--json', '--ledger-dir=' + w.ledgers, str(process.pid))
+            check_equal(run.status, 0, run.describe())
+            wait_for(lambda: w.report(json.loads(run.stdout)['ledger']).totals().inuse > 50, 'blocks in the ledger')
+            watch(w, load, [process.pid], '--ledger-dir=' + w.ledgers, rounds=ROUNDS // 4, least_blocks=5)
+            found = w.check(process.pid, '--ledger-dir=' + w.ledgers)
+            check(any('only some of this allocator' in n for n in found.completeness['notes']), found.completeness)
+            check_equal(w.seep('detach', str(process.pid)).status, 0, 'detach')
+    w.bare([need_program('redis-cli'), '-p', str(port), 'shutdown', 'nosave'])
+    check_equal(w.finish(process).status, 0, 'status')
 
 
 # ---- nginx ----------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/l", dir);
 	f->maker = maker_new(&(struct maker_config){ .path = path });
+	f->maker->h->control.active = 1;
 	app = maker_module(f->maker, "/opt/app", 0x400000, 0x410000, NULL, 0);
 	libc = maker_module(f->maker, "/lib/libc.so.6", 0x430000, 0x440000, NULL, 0);
 	ld = maker_module(f->maker, "/lib64/ld-linux-x86-64.so.2", 0x450000, 0x460000, NULL, 0);
@@ -192,9 +193,33 @@ static void blocks_of_an_unknown_allocator_come_from_the_ledger(void **state)
 	assert_int_equal(f->result.foreign, 2);
 	assert_int_equal(f->result.vanished, 1);
 	/* Its mapping is no place for the program's own pointers. */
+	assert_false(f->result.some);
 	assert_int_equal(f->heap->nranges, 2);
 	assert_true(f->heap->ranges[1].start == FOREIGN &&
 	            f->heap->ranges[1].end == FOREIGN + 0x10000);
+}
+
+/* Where the ledger has but some of them, what lies between may be others, and point to them. */
+static void between_blocks_of_a_part_lies_what_may_point_to_them(void **state)
+{
+	struct fixture *f = *state;
+
+	f->maker->h->flags |= LEDGER_F_ATTACHED;
+	walked(f, HEAP + 0x10, 24);
+	recorded(f, FOREIGN + 0x40, 8, f->app);
+	recorded(f, FOREIGN + 0x48, 16, f->app);
+	recorded(f, FOREIGN + 0x800, 100, f->app);
+	recorded(f, FOREIGN + 0x900, 0, f->app);
+	meet(f);
+	assert_int_equal(f->result.foreign, 4);
+	assert_true(f->result.some);
+	assert_int_equal(f->heap->nranges, 4);
+	assert_true(f->heap->ranges[1].start == FOREIGN + 0x40);
+	assert_true(f->heap->ranges[1].end == FOREIGN + 0x58);
+	assert_true(f->heap->ranges[2].start == FOREIGN + 0x800);
+	assert_true(f->heap->ranges[2].end == FOREIGN + 0x864);
+	assert_true(f->heap->ranges[3].start == FOREIGN + 0x900);
+	assert_true(f->heap->ranges[3].end == FOREIGN + 0x901);
 }
 
 static void a_forked_childs_unknown_blocks_are_inherited(void **state)
@@ -232,6 +257,7 @@ int main(void)
 		TEST(a_record_larger_than_the_block_is_of_another_one),
 		TEST(what_is_younger_than_the_image_is_left_out),
 		TEST(blocks_of_an_unknown_allocator_come_from_the_ledger),
+		TEST(between_blocks_of_a_part_lies_what_may_point_to_them),
 		TEST(a_forked_childs_unknown_blocks_are_inherited),
 		TEST(an_empty_ledger_changes_nothing),
 	};

@@ -128,15 +128,17 @@ def reports_until(w, ledger, agree, what):
     return wait_for(lambda: next((r for r in [w.report(ledger)] if agree(r)), None), what)
 
 
-def nothing_in_use(report):
-    return all((v.inuse, v.inuse_bytes) == (0, 0) for v in map(report.values, CHURN))
+def emptied(report):
+    """Something was counted of each, and all of it freed: each thread holds blocks from its first one on, until it is told to let go."""
+    values = [report.values(name) for name in CHURN]
+    return all((v.inuse, v.inuse_bytes) == (0, 0) for v in values) and all(v.allocs for v in values)
 
 
 def tracked_exactly(w, t, ledger, meanwhile=lambda: None, outside=False):
     """Between a mark and a look, the ledger counts what the program counts: to the block."""
     t.mark()
     # emptying is the last that was done: who has seen all that was freed has seen everything
-    before = reports_until(w, ledger, nothing_in_use, 'nothing to be in use when all was freed') if outside else w.report(ledger)
+    before = reports_until(w, ledger, emptied, 'nothing to be in use when all was freed') if outside else w.report(ledger)
     t.going()
     meanwhile()
     truth = t.truth()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from harness import Failure, check, check_equal, need_target, wait_for
+from harness import Failure, check_equal, need_target, wait_for
 
 CHURN = ('churn_small', 'churn_large')
 # Each call that allocates, in a function of its own: tests/targets/attach_calls.c.
@@ -128,37 +128,38 @@ def reports_until(w, ledger, agree, what):
     return wait_for(lambda: next((r for r in [w.report(ledger)] if agree(r)), None), what)
 
 
+def churned(report):
+    return all(report.values(name).allocs for name in CHURN)
+
+
 def emptied(report):
-    """Something was counted of each, and all of it freed: each thread holds blocks from its first one on, until it is told to let go."""
-    values = [report.values(name) for name in CHURN]
-    return all((v.inuse, v.inuse_bytes) == (0, 0) for v in values) and all(v.allocs for v in values)
+    return all((v.inuse, v.inuse_bytes) == (0, 0) for v in map(report.values, CHURN))
 
 
 def tracked_exactly(w, t, ledger, meanwhile=lambda: None, outside=False):
     """Between a mark and a look, the ledger counts what the program counts: to the block."""
+    if outside:
+        reports_until(w, ledger, churned, 'something to be counted of each')
     t.mark()
-    # emptying is the last that was done: who has seen all that was freed has seen everything
+    # Each thread holds blocks from its first on until it lets go of all, which is the last it does: who has seen that has seen everything.
     before = reports_until(w, ledger, emptied, 'nothing to be in use when all was freed') if outside else w.report(ledger)
-    t.going()
-    meanwhile()
-    truth = t.truth()
-
     def values(report):
         return {name: report.values(name).as_truth() for name in CHURN}
 
     def counted(report):
         return less(values(report), values(before))
 
-    churned = {name: truth[name] for name in CHURN}
-
-    after = reports_until(w, ledger, lambda r: counted(r) == churned, 'the counts to be %s' % truth) if outside \
+    t.going()
+    meanwhile()
+    reports_until(w, ledger, lambda r: all(c['allocs'] > 100 for c in counted(r).values()), 'the target to do something')
+    truth = t.truth()
+    wanted = {name: truth[name] for name in CHURN}
+    after = reports_until(w, ledger, lambda r: counted(r) == wanted, 'the counts to be %s' % wanted) if outside \
         else w.report(ledger)
     t.going()
     for name in CHURN:
         old, new = before.values(name), after.values(name)
         check_equal((old.inuse, old.inuse_bytes), (0, 0), 'in use of %s when all were freed' % name)
-        wanted = truth[name]
-        check(wanted['allocs'] > 100, 'the target was idle:', truth)
-        check_equal(counted(after)[name], wanted, 'counts of %s' % name)
-        check_equal((new.inuse, new.inuse_bytes), (wanted['allocs'] - wanted['frees'], wanted['alloc_bytes'] -
-                                                   wanted['free_bytes']), 'in use of %s' % name)
+        true = wanted[name]
+        check_equal(counted(after)[name], true, 'counts of %s' % name)
+        check_equal((new.inuse, new.inuse_bytes), (true['allocs'] - true['frees'], true['alloc_bytes'] - true['free_bytes']), 'in use of %s' % name)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Icon, ICONS } from './bits';
 
 /** The browser's own modal dialog: it keeps the focus inside, closes on Escape and gives the focus back. */
 export function Dialog({ title, onClose, children, wide }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
 	const box = useRef<HTMLDialogElement>(null);
-	useEffect(() => {
+	useLayoutEffect(() => { // at once: a key that comes before it is modal would be the page's
 		const d = box.current!;
 		if (!d.open) d.showModal();
 		return () => d.close();

@@ -206,7 +206,7 @@ void check_bring_up_to_date(void)
 	t->state = T_TRACKER;
 	totals_flush(t);
 	totals_unwinds(t);
-	t->state = T_READY;
+	store_release(&t->state, (uint32_t)T_READY);
 }
 
 /* LeakSanitizer's way for a program to say that it does not want to be checked. */
@@ -312,7 +312,7 @@ static void begin_recording(void)
 	if (t->state == T_READY) {
 		t->state = T_TRACKER;
 		thread_settings(t);
-		t->state = T_READY;
+		store_release(&t->state, (uint32_t)T_READY);
 	}
 }
 

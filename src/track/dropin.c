@@ -188,7 +188,7 @@ static void settings_changed(void)
 	if (t->state == T_READY) {
 		t->state = T_TRACKER;
 		thread_settings(t);
-		t->state = T_READY;
+		store_release(&t->state, (uint32_t)T_READY);
 	}
 }
 
@@ -218,7 +218,7 @@ void dropin_thread_active(bool on)
 	t->state = T_TRACKER;
 	t->inactive = !on;
 	thread_settings(t);
-	t->state = T_READY;
+	store_release(&t->state, (uint32_t)T_READY);
 }
 
 uint64_t dropin_allocated(void)

@@ -122,7 +122,7 @@ COLD void catch_up(struct thread *t)
 
 	t->state = T_TRACKER;
 	thread_settings(t);
-	t->state = state;
+	store_release(&t->state, state);
 }
 
 COLD void got_slow(struct thread *t, void *p, size_t n, const struct origin *o)
@@ -288,7 +288,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 		if (UNLIKELY(!known && g.exact))                       \
 			lost_free();                                   \
 	}                                                              \
-	t->state = T_REAL;                                             \
+	store_release(&t->state, (uint32_t)T_REAL);                    \
 	q = call;                                                      \
 	t->state = T_TRACKER;                                          \
 	if (known) {                                                   \
@@ -460,7 +460,7 @@ static NOINLINE size_t xallocx_event(void *p, size_t n, size_t extra, int flags)
 		return real.xallocx(p, n, extra, flags);
 	t->state = T_TRACKER;
 	known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old);
-	t->state = T_REAL;
+	store_release(&t->state, (uint32_t)T_REAL);
 	size = real.xallocx(p, n, extra, flags);
 	t->state = T_TRACKER;
 	if (known && size < n) {

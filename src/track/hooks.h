@@ -34,9 +34,10 @@ ALWAYS_INLINE struct thread *enter(void)
 	return enter_slow();
 }
 
+/* Whoever sees that a thread is out of the tracker knows that it reads nothing of it any more: threads_passed(). */
 ALWAYS_INLINE void leave(struct thread *t)
 {
-	t->state = T_READY;
+	store_release(&t->state, (uint32_t)T_READY);
 }
 
 /* After an allocation of interest: the record, and when the next one is. */
@@ -64,7 +65,7 @@ ALWAYS_INLINE void gone(struct thread *t, void *p)
 	t->state = T_TRACKER;
 	if (UNLIKELY(!event_free(t, (uint64_t)p, LEDGER_HEAP) && g.exact))
 		lost_free();
-	t->state = T_REAL;
+	store_release(&t->state, (uint32_t)T_REAL);
 }
 
 void gone_other(struct thread *t, void *p);

@@ -76,7 +76,7 @@ static bool chosen_before(struct thread *t)
 
 static void got_chosen(struct thread *t, void *p, size_t n, const struct origin *o, bool chosen)
 {
-	t->state = T_REAL;
+	store_release(&t->state, (uint32_t)T_REAL);
 	if (LIKELY(p)) {
 		if (chosen && t->mode == M_SAMPLED)
 			t->countdown = -1;

@@ -47,7 +47,7 @@ static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd,
 	t->state = T_TRACKER;
 	if ((flags & MAP_FIXED) && a)
 		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
-	t->state = T_REAL;
+	store_release(&t->state, (uint32_t)T_REAL);
 	p = real.mmap(a, n, prot, flags, fd, off);
 	t->state = T_TRACKER;
 	if (p != MAP_FAILED && t->mode != M_OFF && counts(n, prot, flags))
@@ -85,7 +85,7 @@ EXPORT int munmap(void *a, size_t n)
 	t->state = T_TRACKER;
 	if (!((uint64_t)a & 4095) && n)
 		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
-	t->state = T_REAL;
+	store_release(&t->state, (uint32_t)T_REAL);
 	r = real.munmap(a, n);
 	leave(t);
 	return r;
@@ -289,7 +289,7 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 		catch_up(t);
 	t->state = T_TRACKER;
 	if (!have_child_key) {
-		t->state = T_REAL;
+		store_release(&t->state, (uint32_t)T_REAL);
 		have_child_key = pthread_key_create(&child_key, child_ended) == 0;
 		t->state = T_TRACKER;
 	}
@@ -303,7 +303,7 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 		c->site = t->mode == M_OFF || own_stack(attr) ? 0 : site_here(t, &o, LEDGER_STACK);
 	}
 	/* The C library allocates the thread's vector of TLS blocks: an event like any other. */
-	t->state = T_READY;
+	store_release(&t->state, (uint32_t)T_READY);
 	r = c ? real.pthread_create(th, attr, child_main, c)
 	      : real.pthread_create(th, attr, fn, arg);
 	t->state = T_TRACKER;

@@ -263,7 +263,7 @@ bool threads_passed(uint32_t epoch)
 {
 	for (struct thread *t = load_acquire(&all_threads); t; t = t->all)
 		if (t != t_self && load_acquire(&t->state) == T_TRACKER &&
-		    (int32_t)(load_relaxed(&t->path_epoch) - epoch) < 0)
+		    (int32_t)(load_acquire(&t->path_epoch) - epoch) < 0)
 			return false;
 	return true;
 }

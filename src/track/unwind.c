@@ -544,7 +544,8 @@ uint32_t unwind_probe(struct thread *t, const struct origin *o, unsigned int kin
 		/* A thread that disabled leak reports has epoch 0, so that it always comes here. */
 		if (scope_disabled())
 			return unwind_ignored(t, o, kind);
-		t->path_epoch = load_acquire(&path_epoch);
+		store_release(&t->path_epoch,
+		              load_acquire(&path_epoch)); /* after all it read of the one before */
 		memset(t->predicted, 0, sizeof(t->predicted));
 	}
 	hi = t->stack_hi;

@@ -202,9 +202,13 @@ static uint32_t site_of_way[WAYS_THERE];
 static WHOLE uint32_t arrive(void)
 {
 	struct origin o = ORIGIN_HERE();
+	struct thread *t = t_self;
 	bool usable;
-	uint32_t site = unwind_site(t_self, &o, LEDGER_HEAP, unwind_guess(t_self, &o), &usable);
+	uint32_t site;
 
+	t->state = T_TRACKER; /* as the hooks do: what it reads stays while it is inside */
+	site = unwind_site(t, &o, LEDGER_HEAP, unwind_guess(t, &o), &usable);
+	store_release(&t->state, (uint32_t)T_READY);
 	NOTAIL();
 	return site;
 }

@@ -203,7 +203,7 @@ void check_bring_up_to_date(void)
 
 	if (t->state != T_READY)
 		return;
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	totals_flush(t);
 	totals_unwinds(t);
 	store_release(&t->state, (uint32_t)T_READY);
@@ -310,7 +310,7 @@ static void begin_recording(void)
 	store_relaxed(&c->active, 1u);
 	store_release(&c->generation, 2u);
 	if (t->state == T_READY) {
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 		thread_settings(t);
 		store_release(&t->state, (uint32_t)T_READY);
 	}

@@ -186,7 +186,7 @@ static void settings_changed(void)
 
 	__atomic_add_fetch(&g.hdr->control.generation, 1, __ATOMIC_RELEASE);
 	if (t->state == T_READY) {
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 		thread_settings(t);
 		store_release(&t->state, (uint32_t)T_READY);
 	}
@@ -215,7 +215,7 @@ void dropin_thread_active(bool on)
 
 	if (t->state != T_READY || t->inactive == !on)
 		return;
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	t->inactive = !on;
 	thread_settings(t);
 	store_release(&t->state, (uint32_t)T_READY);

@@ -91,7 +91,7 @@ COLD struct thread *enter_slow(void)
 	if (t->state != T_COLD || !thread_begin())
 		return NULL;
 	t = t_self;
-	t->state = T_REAL;
+	store_relaxed(&t->state, (uint32_t)T_REAL);
 	return t;
 }
 
@@ -120,7 +120,7 @@ COLD void catch_up(struct thread *t)
 {
 	uint32_t state = t->state;
 
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	thread_settings(t);
 	store_release(&t->state, state);
 }
@@ -282,7 +282,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 	void *q;                                                       \
 	uint32_t *guess = unwind_guess_early(t, &o);                   \
                                                                        \
-	t->state = T_TRACKER;                                          \
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);                 \
 	if (p) {                                                       \
 		known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old); \
 		if (UNLIKELY(!known && g.exact))                       \
@@ -290,7 +290,7 @@ static COLD void *realloc_bootstrap(void *p, size_t n)
 	}                                                              \
 	store_release(&t->state, (uint32_t)T_REAL);                    \
 	q = call;                                                      \
-	t->state = T_TRACKER;                                          \
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);                 \
 	if (known) {                                                   \
 		if (LIKELY(q || (freed_when)))                         \
 			event_freed(t, &old);                          \
@@ -458,11 +458,11 @@ static NOINLINE size_t xallocx_event(void *p, size_t n, size_t extra, int flags)
 
 	if (UNLIKELY(!t))
 		return real.xallocx(p, n, extra, flags);
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	known = event_take(t, (uint64_t)p, LEDGER_HEAP, &old);
 	store_release(&t->state, (uint32_t)T_REAL);
 	size = real.xallocx(p, n, extra, flags);
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (known && size < n) {
 		event_untake(t, (uint64_t)p, &old);
 	} else {

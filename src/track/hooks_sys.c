@@ -44,12 +44,12 @@ static NOINLINE void *mmap_event(void *a, size_t n, int prot, int flags, int fd,
 		return real.mmap ? real.mmap(a, n, prot, flags, fd, off)
 		                 : raw_mmap(a, n, prot, flags, fd, off);
 	}
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if ((flags & MAP_FIXED) && a)
 		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
 	store_release(&t->state, (uint32_t)T_REAL);
 	p = real.mmap(a, n, prot, flags, fd, off);
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (p != MAP_FAILED && t->mode != M_OFF && counts(n, prot, flags))
 		maps_add(t, (uint64_t)p, (n + 4095) & ~4095ul, &o);
 	leave(t);
@@ -82,7 +82,7 @@ EXPORT int munmap(void *a, size_t n)
 		return k ? -1 : 0;
 	}
 	/* An invalid call changes nothing, so it must not change the records either. */
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (!((uint64_t)a & 4095) && n)
 		maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul);
 	store_release(&t->state, (uint32_t)T_REAL);
@@ -107,7 +107,7 @@ static NOINLINE void *mremap_event(void *a, size_t n, size_t m, int flags, void 
 	if (p != MAP_FAILED) {
 		bool ours;
 
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 		ours = maps_remove(t, (uint64_t)a, (n + 4095) & ~4095ul) > 0;
 		if (flags & MREMAP_FIXED)
 			maps_remove(t, (uint64_t)p, (m + 4095) & ~4095ul);
@@ -213,7 +213,7 @@ static void child_mark(uint64_t handle, struct child *c, uint32_t mark)
 	struct thread *t = enter();
 
 	if (t)
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (lock_take(&children_lock)) {
 		if (!c)
 			for (c = children; c && c->handle != handle; c = c->next)
@@ -244,7 +244,7 @@ static void *child_main(void *arg)
 	c->arg = NULL; /* from here on only the thread itself says what its argument is reachable from */
 
 	if (t) {
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 		if (c->site && mapping_of((uint64_t)__builtin_frame_address(0), &lo, &hi)) {
 			c->stack = lo;
 			event_site_alloc(t, lo, hi - lo, LEDGER_STACK, c->site);
@@ -287,11 +287,11 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 		return real.pthread_create(th, attr, fn, arg);
 	if (settings_stale(t))
 		catch_up(t);
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (!have_child_key) {
 		store_release(&t->state, (uint32_t)T_REAL);
 		have_child_key = pthread_key_create(&child_key, child_ended) == 0;
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	}
 	c = child_new();
 	if (c) {
@@ -306,7 +306,7 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 	store_release(&t->state, (uint32_t)T_READY);
 	r = c ? real.pthread_create(th, attr, child_main, c)
 	      : real.pthread_create(th, attr, fn, arg);
-	t->state = T_TRACKER;
+	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (c && r && lock_take(&children_lock)) {
 		c->arg = NULL;
 		c->next = spare_children;
@@ -372,7 +372,7 @@ EXPORT int dlclose(void *h)
 	struct thread *t = enter();
 
 	if (t) {
-		t->state = T_TRACKER;
+		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 		modules_changed();
 		attach_module_closed();
 		leave(t);

@@ -206,7 +206,8 @@ static WHOLE uint32_t arrive(void)
 	bool usable;
 	uint32_t site;
 
-	t->state = T_TRACKER; /* as the hooks do: what it reads stays while it is inside */
+	store_relaxed(&t->state,
+	              (uint32_t)T_TRACKER); /* as the hooks do: what it reads stays while it is inside */
 	site = unwind_site(t, &o, LEDGER_HEAP, unwind_guess(t, &o), &usable);
 	store_release(&t->state, (uint32_t)T_READY);
 	NOTAIL();

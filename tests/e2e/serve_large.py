@@ -50,7 +50,7 @@ def memory_is_used_again(w):
     print('# %d MiB resident before, %d after %d differences' % (before / MIB, most / MIB, BASES))
     check(most < 450 * MIB, 'resident', most / MIB)
     if SOAK:
-        wait_for(lambda: resident(server) < most - 60 * MIB, 'memory to be given back', deadline=90)
+        wait_for(lambda: resident(server) < most - 32 * MIB, 'memory to be given back', deadline=90)
         difference(server, view, shots[0])
     server.stop()
 

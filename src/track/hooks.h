@@ -28,13 +28,16 @@ ALWAYS_INLINE struct thread *enter(void)
 	struct thread *t = t_self;
 
 	if (LIKELY(t->state == T_READY)) {
-		store_relaxed(&t->state, (uint32_t)T_REAL);
+		t->state = T_REAL;
 		return t;
 	}
 	return enter_slow();
 }
 
-/* Whoever sees that a thread is out of the tracker knows that it reads nothing of it any more: threads_passed(). */
+/*
+ * Whoever sees that a thread is out of the tracker knows that it reads nothing of it any more: threads_passed().  On the way
+ * in a plain store will do, and where two follow each other the first costs nothing.
+ */
 ALWAYS_INLINE void leave(struct thread *t)
 {
 	store_release(&t->state, (uint32_t)T_READY);
@@ -43,7 +46,7 @@ ALWAYS_INLINE void leave(struct thread *t)
 /* After an allocation of interest: the record, and when the next one is. */
 ALWAYS_INLINE void got(struct thread *t, void *p, size_t n, const struct origin *o, uint32_t *guess)
 {
-	store_relaxed(&t->state, (uint32_t)T_TRACKER);
+	t->state = T_TRACKER;
 	if (LIKELY(t->mode == M_FULL) && !settings_stale(t))
 		event_heap(t, (uint64_t)p, n, o, guess);
 	else
@@ -62,7 +65,7 @@ ALWAYS_INLINE void gone(struct thread *t, void *p)
 	 */
 	__builtin_prefetch((const char *)p - 8, 1);
 	__builtin_prefetch(p, 1);
-	store_relaxed(&t->state, (uint32_t)T_TRACKER);
+	t->state = T_TRACKER;
 	if (UNLIKELY(!event_free(t, (uint64_t)p, LEDGER_HEAP) && g.exact))
 		lost_free();
 	store_release(&t->state, (uint32_t)T_REAL);

@@ -331,12 +331,11 @@ static struct seep_error *cover(struct check *c, const struct check_input *in, c
 {
 	struct check_coverage *v = &c->coverage;
 	const struct image *img = in->img;
+	char *some =
+		(char *)"only some of this allocator's blocks were recorded; what lies between them "
+			"is taken for roots, so lost blocks may be missed, and none is called lost "
+			"that another one points to";
 	size_t at = 0;
-
-	static const char some[] =
-		"only some of this allocator's blocks were recorded; what lies between them is taken for "
-		"roots, so lost blocks may be missed, and none is called lost that another one points to";
-	char *notes[] = { (char *)some };
 
 	c->notes = calloc(img->nnotes + in->heap->nnotes + in->roots.nnotes + 2, sizeof(*c->notes));
 	if (!c->notes)
@@ -344,7 +343,7 @@ static struct seep_error *cover(struct check *c, const struct check_input *in, c
 	take_notes(c, &at, img->notes, img->nnotes);
 	take_notes(c, &at, in->heap->notes, in->heap->nnotes);
 	take_notes(c, &at, in->roots.notes, in->roots.nnotes);
-	take_notes(c, &at, notes, in->met.some);
+	take_notes(c, &at, &some, in->met.some);
 	v->notes = (const char *const *)c->notes;
 	v->recorded_blocks = in->met.recorded + in->met.foreign;
 	v->threads = img->nthreads;

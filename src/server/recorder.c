@@ -358,9 +358,9 @@ static void keep_dead(struct recorder *r, const struct ledger_entry *e)
 	struct seep_error *err;
 	int fd;
 
-	procfs_name(e->name, e->command, name, sizeof(name));
 	if (e->execed || e->state == LEDGER_EXITED || e->state == LEDGER_DISABLED)
 		return;
+	procfs_name(e->name, e->command, name, sizeof(name));
 	memcpy(row.boot, s->boot, sizeof(row.boot));
 	err = store_process_put(s->store, &row, &t.s.id);
 	if (!err)

@@ -143,6 +143,7 @@ def tracked_exactly(w, t, ledger, meanwhile=lambda: None, outside=False):
     t.mark()
     # Each thread holds blocks from its first on until it lets go of all, which is the last it does: who has seen that has seen everything.
     before = reports_until(w, ledger, emptied, 'nothing to be in use when all was freed') if outside else w.report(ledger)
+
     def values(report):
         return {name: report.values(name).as_truth() for name in CHURN}
 

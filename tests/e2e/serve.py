@@ -119,10 +119,7 @@ def jobs_on_one_process_take_turns(w):
     service.ask('/leak', 4)
     asked = [server.ask('/api/v1/jobs', 'POST', {'kind': kind, 'process': str(process)}).json['id'] for kind in ('check', 'doctor', 'check')]
     check_equal(asked[0], asked[2], 'two of a kind are one')
-
-    def ended(number):
-        return wait_for(lambda: next((j for j in [server.get('/api/v1/jobs/%d' % number)] if j['state'] in ('done', 'failed')), None), 'the job')
-    check_job, doctor_job = ended(asked[0]), ended(asked[1])
+    check_job, doctor_job = server.ended(asked[0]), server.ended(asked[1])
     check_equal((check_job['state'], doctor_job['state']), ('done', 'done'), 'states of %r and %r' % (check_job, doctor_job))
     check(doctor_job['started_ms'] >= check_job['ended_ms'], check_job, doctor_job)
     document = server.get('/api/v1/processes/%d/findings' % process)['doctor']['document']

@@ -100,9 +100,11 @@ class Server:
         check(answer.status in status, kind, answer.status, answer.body[:500])
         if answer.status >= 400:
             return answer.json
-        number = answer.json['id']
+        return self.ended(answer.json['id'], kind)
+
+    def ended(self, number, what='the job'):
         return wait_for(lambda: next((j for j in [self.get('/api/v1/jobs/%d' % number)]
-                                      if j['state'] in ('done', 'failed', 'cancelled')), None), '%s to end' % kind)
+                                      if j['state'] in ('done', 'failed', 'cancelled')), None), '%s to end' % what)
 
     def snapshot(self, process, **options):
         job = self.job('snapshot', process, **options)

@@ -27,6 +27,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define IN_SIZE (128u << 10)
 #define OUT_SIZE (256u << 10)
@@ -152,7 +153,10 @@ static void expand_zstd(struct stream *s, size_t room)
 	s->in_len -= in.pos;
 	s->len += out.pos;
 	s->member = r != 0;
-	if (ZSTD_isError(r))
+	if (ZSTD_getErrorCode(r) == ZSTD_error_frameParameter_windowTooLarge)
+		set_problem(s, "it was packed with zstd --long; unpack it first (zstd -d --long=31)",
+		            0);
+	else if (ZSTD_isError(r))
 		set_problem(s, "the zstd data is damaged", 0);
 }
 

@@ -4,7 +4,8 @@
  *
  * systemd-coredump keeps cores compressed with zstd.  They are read at random, so they are unpacked once,
  * into a file without a name that goes away with its descriptor; blocks of zeros, of which a core has many,
- * become holes.  A small file that unpacks to the size of the disk is stopped by a bound.
+ * become holes.  A small file that unpacks to the size of the disk is stopped by a bound.  A frame says itself
+ * how much memory unpacking it takes; we go along with what `zstd -d` does, and ten bytes cannot ask for 2 GB.
  */
 #include "proc/core_file.h"
 
@@ -17,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -79,6 +81,19 @@ static bool write_at(int fd, const char *p, size_t n, uint64_t at)
 	return true;
 }
 
+static struct seep_error *cannot_unpack(const char *path, size_t code)
+{
+	struct seep_error *err =
+		seep_error_new(0, "cannot unpack %s: %s", path, ZSTD_getErrorName(code));
+
+	if (ZSTD_getErrorCode(code) == ZSTD_error_frameParameter_windowTooLarge)
+		seep_error_hint(
+			err,
+			"it was packed with `zstd --long`; unpack it first: zstd -d --long=31 %s",
+			path);
+	return err;
+}
+
 static struct seep_error *unpack(int from, const char *path, uint64_t max, struct core_file *ret)
 {
 	size_t in_size = ZSTD_DStreamInSize(), out_size = ZSTD_DStreamOutSize(), rest = 1;
@@ -96,7 +111,6 @@ static struct seep_error *unpack(int from, const char *path, uint64_t max, struc
 		err = seep_error_new(errno, "cannot make a temporary file to unpack %s", path);
 		goto out;
 	}
-	ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, 31);
 	for (;;) {
 		ZSTD_inBuffer ib = { in, core_file_read(from, off, in, in_size), 0 };
 
@@ -108,8 +122,7 @@ static struct seep_error *unpack(int from, const char *path, uint64_t max, struc
 
 			rest = ZSTD_decompressStream(z, &ob, &ib);
 			if (ZSTD_isError(rest)) {
-				err = seep_error_new(0, "cannot unpack %s: %s", path,
-				                     ZSTD_getErrorName(rest));
+				err = cannot_unpack(path, rest);
 				goto out;
 			}
 			if (ob.pos > max - at) {

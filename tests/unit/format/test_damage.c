@@ -211,6 +211,18 @@ static void compressed(void **state)
 	}
 }
 
+/* The header of a frame that wants a window of 2 GB: refused before anything is allocated, and not called damaged. */
+static void zstd_window(void **state)
+{
+	static const uint8_t frame[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00 };
+	struct profile *p = NULL;
+	struct seep_error *err = format_read_memory(frame, sizeof(frame), "packed", NULL, &p, NULL);
+
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, "zstd -d --long=31"));
+	seep_error_free(err);
+}
+
 struct told {
 	uint64_t calls, last, total;
 };
@@ -292,8 +304,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_byte), cmocka_unit_test(massif_lines),
 		cmocka_unit_test(every_flip), cmocka_unit_test(every_reader),
-		cmocka_unit_test(compressed), cmocka_unit_test(windows),
-		cmocka_unit_test(bomb),
+		cmocka_unit_test(compressed), cmocka_unit_test(zstd_window),
+		cmocka_unit_test(windows),    cmocka_unit_test(bomb),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

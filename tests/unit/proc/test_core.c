@@ -382,6 +382,20 @@ static void test_zstd(void **state)
 	}
 }
 
+/* The header of a frame that wants a window of 2 GB, and no more than that. */
+static void test_zstd_window(void **state)
+{
+	static const uint8_t frame[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00 };
+	_cleanup_image_ struct image *img = NULL;
+	struct seep_error *err;
+
+	put_file(frame, sizeof(frame));
+	err = image_open_core(path, NULL, &img);
+	assert_non_null(err);
+	assert_non_null(strstr(err->hint, "zstd -d --long=31"));
+	seep_error_free(err);
+}
+
 /* ---- by gdb ----------------------------------------------------------------- */
 
 static void run_exec(struct subject_shared *s)
@@ -496,7 +510,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_made),    cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_damaged), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_zstd),    cmocka_unit_test(test_gcore),
+		cmocka_unit_test(test_zstd),    cmocka_unit_test(test_zstd_window),
+		cmocka_unit_test(test_gcore),
 	};
 	int fd, r;
 

@@ -83,6 +83,13 @@ struct seep_error *seep_error_hint(struct seep_error *err, const char *fmt, ...)
 	return err;
 }
 
+struct seep_error *seep_error_set_code(struct seep_error *err, int code)
+{
+	if (err && err != &seep_error_nomem)
+		err->code = code;
+	return err;
+}
+
 void seep_error_free(struct seep_error *err)
 {
 	if (!err || err == &seep_error_nomem)

@@ -41,6 +41,9 @@ struct seep_error *seep_error_wrap(struct seep_error *err, const char *fmt, ...)
 struct seep_error *seep_error_hint(struct seep_error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Gives err a code without its text, when the message says more than strerror() would.  Returns err. */
+struct seep_error *seep_error_set_code(struct seep_error *err, int code);
+
 void seep_error_free(struct seep_error *err); /* NULL is fine */
 
 static inline void seep_error_freep(struct seep_error **err)

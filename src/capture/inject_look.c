@@ -23,9 +23,7 @@ static struct seep_error *obstacle(const struct inject_target *t, const char *wh
 	struct seep_error *err = seep_error_new(0, "cannot inject into process %d (%s): %s",
 	                                        (int)t->pid, t->name, why);
 
-	if (err && err != &seep_error_nomem)
-		err->code = ENOTSUP; /* its text says more than that of the number */
-	return seep_error_hint(err, "%s", hint);
+	return seep_error_hint(seep_error_set_code(err, ENOTSUP), "%s", hint);
 }
 
 static void unsafe_add(struct inject_target *t, const struct dynsym_module *m)

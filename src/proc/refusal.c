@@ -48,12 +48,14 @@ static struct seep_error *zombie(pid_t pid, const struct procfs_status *st)
 static struct seep_error *traced(pid_t pid, const struct procfs_status *st)
 {
 	struct procfs_status tracer;
+	struct seep_error *err;
 
 	if (procfs_status(st->tracer, &tracer))
 		snprintf(tracer.name, sizeof(tracer.name), "unknown");
+	err = seep_error_new(0, "process %d (%s) is traced by process %d (%s)", (int)pid, st->name,
+	                     (int)st->tracer, tracer.name);
 	return seep_error_hint(
-		seep_error_new(EBUSY, "process %d (%s) is traced by process %d (%s)", (int)pid,
-	                       st->name, (int)st->tracer, tracer.name),
+		seep_error_set_code(err, EBUSY),
 		"only one program can trace a process: let that one detach (a debugger: `detach`), or "
 		"let it write a core (gdb: `generate-core-file`) and check that");
 }

@@ -264,9 +264,7 @@ static struct seep_error *convert(struct server *s, int fd, struct uploaded *u)
 		seep_error_free(err);
 		err = named;
 	}
-	if (err != &seep_error_nomem)
-		err->code = EBADMSG;
-	return err;
+	return seep_error_set_code(err, EBADMSG);
 }
 
 /* What it was before it was converted. */

@@ -70,9 +70,7 @@ static struct seep_error *write_graph(const struct look *l, const struct request
 	dot = r->body;
 	r->body = (struct buf){ 0 };
 	err = dot_to_svg(&dot, &r->body);
-	if (err && err != &seep_error_nomem)
-		err->code = ENOSYS;
-	return err;
+	return seep_error_set_code(err, ENOSYS);
 }
 
 static struct seep_error *write_svg(const struct look *l, const struct request *q, struct reply *r)

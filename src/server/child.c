@@ -192,15 +192,11 @@ static int guess_code(const char *message)
 		const char *part;
 		int code;
 	} words[] = {
-		{ "No such process", ESRCH },
-		{ "has ended", ESRCH },
-		{ "no process", ESRCH },
-		{ "Operation not permitted", EACCES },
-		{ "Permission denied", EACCES },
-		{ "may not be traced", EACCES },
-		{ "No space left on device", ENOSPC },
-		{ "unknown command", ENOSYS },
-		{ "there is no command", ENOSYS },
+		{ "No such process", ESRCH },    { "has ended", ESRCH },
+		{ "no process", ESRCH },         { "Operation not permitted", EACCES },
+		{ "Permission denied", EACCES }, { "may not be traced", EACCES },
+		{ "is traced by", EBUSY },       { "No space left on device", ENOSPC },
+		{ "unknown command", ENOSYS },   { "there is no command", ENOSYS },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -233,10 +229,8 @@ struct seep_error *child_error(const struct child *c, const struct child_result 
 		message = colon + 2;
 	if (!*message)
 		return seep_error_new(0, "seep %s ended with status %d", c->args[0], r->status);
-	err = seep_error_new(0, "%s", message);
 	/* The words have the system's message in them already: only the code is added. */
-	if (err != &seep_error_nomem)
-		err->code = guess_code(message);
+	err = seep_error_set_code(seep_error_new(0, "%s", message), guess_code(message));
 	if (hint) {
 		hint[strcspn(hint, "\n")] = '\0';
 		if (*hint)

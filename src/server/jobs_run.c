@@ -96,8 +96,8 @@ static struct seep_error *run_snapshot(struct server *s, struct job *job, char *
 
 	if (q->ledger_fd < 0) {
 		err = ledger_find(q->pid, s->o.ledgers, &ledger);
-		if (err && err != &seep_error_nomem && !err->code)
-			err->code = ESRCH;
+		if (err && !err->code)
+			seep_error_set_code(err, ESRCH);
 	}
 	if (!err)
 		err = profiles_take(s, ledger, q->ledger_fd, true, &file);

@@ -76,8 +76,8 @@ struct seep_error *profiles_read(const void *data, size_t len, struct profile **
 	if (!err)
 		err = profile_check(p);
 	if (err) {
-		if (err != &seep_error_nomem && !err->code)
-			err->code = EBADMSG;
+		if (!err->code)
+			seep_error_set_code(err, EBADMSG);
 		return err;
 	}
 	*ret_profile = TAKE(p);
@@ -385,8 +385,8 @@ static struct seep_error *load(struct profiles *p, int64_t id, struct held *h)
 	if (!err && found)
 		err = store_snapshot_data(p->server->reader, id, &data);
 	if (err) {
-		if (err != &seep_error_nomem && !err->code)
-			err->code = ENOENT;
+		if (!err->code)
+			seep_error_set_code(err, ENOENT);
 		return err;
 	}
 	h->snapshot = id;
@@ -423,8 +423,8 @@ static struct seep_error *look(struct profiles *p, int32_t pid, bool blocks, str
 	struct seep_error *err = ledger_find(pid, p->server->o.ledgers, &ledger);
 
 	if (err) {
-		if (err != &seep_error_nomem && !err->code)
-			err->code = ESRCH;
+		if (!err->code)
+			seep_error_set_code(err, ESRCH);
 		return err;
 	}
 	h->file = calloc(1, sizeof(*h->file));

@@ -268,12 +268,13 @@ struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
 	other = collected(pid, opts->ledger_dir, h);
 	if (!other)
 		other = collected_anywhere(pid, h);
-	if (other)
-		return seep_error_hint(
-			seep_error_new(EBUSY, "process %d is being tracked from outside already",
-		                       (int)pid),
-			"`seep report %d` shows %s; `seep detach %d` ends it.", (int)pid, other,
-			(int)pid);
+	if (other) {
+		err = seep_error_new(0, "process %d is being tracked from outside already",
+		                     (int)pid);
+		return seep_error_hint(seep_error_set_code(err, EBUSY),
+		                       "`seep report %d` shows %s; `seep detach %d` ends it.",
+		                       (int)pid, other, (int)pid);
+	}
 	co.dir = dir;
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return seep_error_new(errno, "cannot start a collector");
@@ -296,9 +297,7 @@ struct seep_error *attach_bpf(pid_t pid, const struct attach_options *opts,
 		                      (int)pid);
 	if (a.failed) {
 		/* The message has the errno's text already. */
-		err = seep_error_new(0, "%s", a.first);
-		if (err && err != &seep_error_nomem)
-			err->code = a.code;
+		err = seep_error_set_code(seep_error_new(0, "%s", a.first), a.code);
 		return a.second[0] ? seep_error_hint(err, "%s", a.second) : err;
 	}
 	ret->path = ATTACH_BPF;

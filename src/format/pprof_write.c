@@ -12,6 +12,8 @@
  */
 #include "format/pprof.h"
 
+#include "format/gzip.h"
+
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
@@ -19,7 +21,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #define GZIP_LEVEL 4 /* half the time of 6 for a few percent more bytes */
 
@@ -412,35 +413,6 @@ static void encode(struct writer *w, const struct format_output *o, const struct
 	w->failed |= w->message.failed | w->inner.failed;
 }
 
-static struct seep_error *gzip(const struct buf *raw, struct buf *out)
-{
-	z_stream z = { 0 };
-	size_t done = 0;
-	int r = Z_OK;
-
-	if (deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-		return &seep_error_nomem;
-	while (r == Z_OK) {
-		size_t n = raw->len - done < 1u << 30 ? raw->len - done : 1u << 30;
-
-		if (buf_reserve(out, 1 << 16) < 0)
-			break;
-		z.next_in = (Bytef *)raw->data + done;
-		z.avail_in = (uInt)n;
-		z.next_out = (Bytef *)out->data + out->len;
-		z.avail_out = 1 << 16;
-		r = deflate(&z, done + n == raw->len ? Z_FINISH : Z_NO_FLUSH);
-		done += n - z.avail_in;
-		out->len += (1 << 16) - z.avail_out;
-		if (r == Z_BUF_ERROR)
-			r = Z_OK;
-	}
-	deflateEnd(&z);
-	if (out->data)
-		out->data[out->len] = 0;
-	return r == Z_STREAM_END ? NULL : &seep_error_nomem;
-}
-
 static void release(struct writer *w)
 {
 	for (struct buf *b = &w->samples; b <= &w->inner; b++)
@@ -474,7 +446,7 @@ static struct seep_error *pprof_write(const struct profile *p, const struct form
 	if (w.location_of && w.mapping_of && w.first && w.next && !comments.failed) {
 		encode(&w, o, &comments, ncomments, &raw);
 		if (!w.failed && !raw.failed)
-			err = gzip(&raw, out);
+			err = gzip_pack(&raw, GZIP_LEVEL, out) < 0 ? &seep_error_nomem : NULL;
 	}
 	release(&w);
 	return err;

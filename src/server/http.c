@@ -238,6 +238,8 @@ static void take_headers(struct exchange *x)
 			x->bad_path = true;
 	}
 	x->request.local = l && l->local;
+	/* On this machine it would cost more than it saves. */
+	x->request.pack = !x->request.local && request_takes_gzip(&x->request);
 }
 
 static uint64_t content_length(struct exchange *x)
@@ -363,6 +365,8 @@ static void add_headers(struct MHD_Response *m, const struct reply *r)
 
 	add(m, "Content-Type", r->type);
 	add(m, "Content-Encoding", r->encoding);
+	if (r->encoding)
+		add(m, "Vary", "Accept-Encoding");
 	add(m, "Location", r->location);
 	add(m, "Set-Cookie", r->cookie);
 	add(m, "ETag", r->etag);

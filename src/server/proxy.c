@@ -355,10 +355,13 @@ static const char service_policy[] =
 
 static enum MHD_Result pass_on(struct passage *x, struct MHD_Connection *c)
 {
-	static const char *const passed[] = {
-		"Content-Type", "Content-Encoding", "Content-Disposition", "Cache-Control",
-		"ETag",         "Retry-After"
-	};
+	static const char *const passed[] = { "Content-Type",
+		                              "Content-Encoding",
+		                              "Content-Disposition",
+		                              "Cache-Control",
+		                              "ETag",
+		                              "Retry-After",
+		                              "Vary" };
 	const char *policy = head_find(&x->h, "Content-Security-Policy"), *v, *type;
 	struct MHD_Response *m;
 	enum MHD_Result r;

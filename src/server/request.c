@@ -4,6 +4,8 @@
 
 #include "server/jsonw.h"
 
+#include "format/gzip.h"
+
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -13,7 +15,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
+
+#define PACK_LEAST 16384 /* smaller ones fit into a few packets anyway */
+#define PACK_LEVEL \
+	1 /* a sixth to a seventh of a tree's bytes; more effort gains little and takes twice as long */
 
 const char *const request_header_names[REQUEST_NHEADERS] = {
 	[HEADER_HOST] = "Host",
@@ -186,6 +193,30 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Length before content: no value can look like another parameter. */
+bool request_takes_gzip(const struct request *r)
+{
+	const char *at = r->headers[HEADER_ACCEPT_ENCODING];
+	bool any = false;
+
+	while (at && *at) {
+		size_t len, name;
+		const char *q;
+		bool wanted;
+
+		at += strspn(at, ", \t");
+		len = strcspn(at, ",");
+		name = strcspn(at, ",; \t");
+		q = memchr(at, '=', len);
+		wanted = !q || strtod(q + 1, NULL) > 0;
+		if (name == 4 && !strncasecmp(at, "gzip", 4))
+			return wanted;
+		if (name == 1 && *at == '*')
+			any = wanted; /* of those that are not named */
+		at += len;
+	}
+	return any;
+}
+
 void request_canonical(const struct request *r, struct buf *out)
 {
 	const struct request_param *sorted[REQUEST_PARAMS];
@@ -197,6 +228,8 @@ void request_canonical(const struct request *r, struct buf *out)
 	for (size_t i = 0; i < r->nparams; i++)
 		buf_printf(out, " %zu %s %zu %s", strlen(sorted[i]->name), sorted[i]->name,
 		           strlen(sorted[i]->value), sorted[i]->value);
+	if (r->pack)
+		buf_puts(out, " packed");
 }
 
 /* ---- answers ---------------------------------------------------------------------------------- */
@@ -204,6 +237,29 @@ void request_canonical(const struct request *r, struct buf *out)
 void reply_init(struct reply *r)
 {
 	memset(r, 0, sizeof(*r));
+}
+
+static bool is_text(const char *type)
+{
+	return type && (!strncmp(type, "application/json", 16) || !strncmp(type, "text/", 5) ||
+	                !strncmp(type, "image/svg+xml", 13));
+}
+
+void reply_pack(struct reply *r)
+{
+	_cleanup_buf_ struct buf plain = { 0 };
+
+	if (r->encoding || r->body.len < PACK_LEAST || !is_text(r->type))
+		return;
+	plain = r->body;
+	r->body = (struct buf){ 0 };
+	if (gzip_pack(&plain, PACK_LEVEL, &r->body) < 0) {
+		buf_release(&r->body);
+		r->body = plain;
+		plain = (struct buf){ 0 };
+		return;
+	}
+	r->encoding = "gzip";
 }
 
 void reply_release(struct reply *r)

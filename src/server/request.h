@@ -51,6 +51,7 @@ struct request {
 	char *args[REQUEST_ARGS]; /* what the route's stars stand for */
 	size_t nargs;
 	bool local; /* the peer is on loopback */
+	bool pack;  /* the answer may be packed with gzip: see reply_pack() */
 };
 
 void request_init(struct request *r);
@@ -71,6 +72,9 @@ bool request_is_get(const struct request *r); /* GET or HEAD */
  * a slash; its parts become args.
  */
 bool request_match(struct request *r, const char *pattern);
+
+/* Whether the client can unpack gzip: what Accept-Encoding says of it (RFC 9110, 12.5.3). */
+bool request_takes_gzip(const struct request *r);
 
 /* What tells it from requests whose answer may be another; appended to `out`. */
 void request_canonical(const struct request *r, struct buf *out);
@@ -105,6 +109,11 @@ void reply_bad_param(struct reply *r, const char *parameter, const char *fmt, ..
 void reply_fail(struct reply *r, struct seep_error *err);
 void reply_text(struct reply *r, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Packs a large body of text with gzip, when no other encoding is on it yet.  Without memory for that it stays as it is.
+ */
+void reply_pack(struct reply *r);
 
 /* ---- numbers in parameters ------------------------------------------------------------------- */
 

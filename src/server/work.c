@@ -316,6 +316,8 @@ static void *worker(void *arg)
 			q->route->run(w->server, &q->request, &a->reply);
 			if (a->reply.body.failed)
 				reply_error(&a->reply, 500, "failed", NULL, "out of memory");
+			else if (q->request.pack)
+				reply_pack(&a->reply);
 		}
 		pthread_mutex_lock(&w->lock);
 		waiters = finish(w, q);

@@ -43,8 +43,10 @@ class Server:
         said = json.loads(line)
         self.port, self.token, self.url = said['port'], said['token'], said['url']
 
+    host = '127.0.0.1'
+
     def connection(self, timeout=60):
-        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
     def ask(self, path, method='GET', body=None, headers=None, x_seep=True):
         headers = dict(headers or {})
@@ -116,6 +118,17 @@ class Server:
         run = self.w.finish(self.process)
         check_equal(run.status, 0, 'status of the server %s' % run.describe())
         return run
+
+
+def view(w, *arguments):
+    """seep view, asked like a server."""
+    process = w.start([SEEP, 'view', '--json', *arguments])
+    line = process.stdout.readline()
+    check(line, 'seep view did not start:', process.stderr.read() if not line else '')
+    server = Server.__new__(Server)
+    said = json.loads(line)
+    server.w, server.process, server.port, server.token = w, process, said['port'], said['token']
+    return server
 
 
 def tracked_service(w, under_run=False):

@@ -9,8 +9,8 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from harness import SEEP, case, check, check_between, check_equal, main, need_program, wait_for
-from serve_client import Server, tracked_service
+from harness import case, check, check_between, check_equal, main, need_program, wait_for
+from serve_client import Server, tracked_service, view
 
 MIB = 1 << 20
 LEAKS = 12
@@ -184,16 +184,6 @@ class Restricted(BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-def view(w, *arguments):
-    process = w.start([SEEP, 'view', '--json', *arguments])
-    line = process.stdout.readline()
-    check(line, 'seep view did not start:', process.stderr.read() if not line else '')
-    server = Server.__new__(Server)
-    said = json.loads(line)
-    server.w, server.process, server.port, server.token = w, process, said['port'], said['token']
-    return server
 
 
 @case

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <zlib.h>
+
 #include <cmocka.h>
 
 static struct request *request(const char *method, const char *path)
@@ -75,6 +77,81 @@ static void the_same_question_is_the_same(void **state)
 	buf_release(&a);
 	buf_release(&b);
 	buf_release(&c);
+}
+
+static void who_takes_gzip(void **state)
+{
+	static const struct {
+		const char *said;
+		bool takes;
+	} of[] = {
+		{ NULL, false },
+		{ "", false },
+		{ "gzip", true },
+		{ "deflate, GZIP;q=0.5", true },
+		{ "gzip;q=0", false },
+		{ "gzip; q=0.000, *", false },
+		{ "*;q=0, gzip", true },
+		{ "br , *", true },
+		{ "identity, *;q=0", false },
+		{ "xgzip, gzipx", false },
+		{ ",,;=,", false },
+	};
+	struct request *q = request("GET", "/v");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		set(q, HEADER_ACCEPT_ENCODING, of[i].said);
+		if (request_takes_gzip(q) != of[i].takes)
+			fail_msg("%s", of[i].said ? of[i].said : "nothing said");
+	}
+}
+
+static void large_text_is_packed(void **state)
+{
+	struct buf plain = { 0 }, back = { 0 };
+	struct request *q = request("GET", "/v");
+	struct buf key = { 0 }, packed_key = { 0 };
+	struct reply r;
+	z_stream z = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&plain, "%d,", i);
+	reply_init(&r);
+	r.type = "application/json";
+	buf_add(&r.body, plain.data, 1000);
+	reply_pack(&r); /* too small to be worth it */
+	assert_null(r.encoding);
+	assert_int_equal(r.body.len, 1000);
+	buf_add(&r.body, plain.data + 1000, plain.len - 1000);
+	r.type = "application/octet-stream";
+	reply_pack(&r); /* no text */
+	assert_null(r.encoding);
+	r.type = "application/json";
+	reply_pack(&r);
+	assert_string_equal(r.encoding, "gzip");
+	assert_true(r.body.len < plain.len / 2);
+	buf_reserve(&back, plain.len + 1);
+	z.next_in = (Bytef *)r.body.data;
+	z.avail_in = (uInt)r.body.len;
+	z.next_out = (Bytef *)back.data;
+	z.avail_out = (uInt)plain.len + 1;
+	assert_int_equal(inflateInit2(&z, 16 + MAX_WBITS), Z_OK);
+	assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+	assert_int_equal(z.total_out, plain.len);
+	assert_memory_equal(back.data, plain.data, plain.len);
+	inflateEnd(&z);
+	buf_release(&back);
+	buf_release(&plain);
+	reply_release(&r);
+	/* Packed and plain answers do not meet, nor do their tags. */
+	request_canonical(q, &key);
+	q->pack = true;
+	request_canonical(q, &packed_key);
+	assert_string_not_equal(key.data, packed_key.data);
+	buf_release(&key);
+	buf_release(&packed_key);
 }
 
 static void routes_match_whole_parts(void **state)
@@ -267,6 +344,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(queries_are_decoded),
 		cmocka_unit_test(the_same_question_is_the_same),
+		cmocka_unit_test(who_takes_gzip),
+		cmocka_unit_test(large_text_is_packed),
 		cmocka_unit_test(routes_match_whole_parts),
 		cmocka_unit_test(numbers_have_bounds),
 		cmocka_unit_test(hosts),

@@ -51,6 +51,7 @@ static void fuzz_request(char *text)
 		q.headers[i] = strdup(line);
 	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++)
 		request_match(&q, patterns[i]);
+	q.pack = request_takes_gzip(&q);
 	request_canonical(&q, &key);
 	request_param_list(&q, "focus", focus, REQUEST_FILTERS);
 	request_int(&q, "n", 0, 100, &n, &r);

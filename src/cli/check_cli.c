@@ -153,6 +153,11 @@ size_t check_cli_options(struct check_cli *c, struct cli_option *rows)
 		  "frames shown of a stack; 0: all (default 12)", false, NULL },
 		{ CLI_FLAG, 0, "full-paths", &c->full_paths, NULL,
 		  "whole paths of files and modules", false, NULL },
+		/* by memcheck's names, for command lines that are there already */
+		{ CLI_STRING, 0, "show-leak-kinds", &c->show_kinds, "KINDS", NULL, false, NULL },
+		{ CLI_STRING, 0, "errors-for-leak-kinds", &c->fail_on, "KINDS", NULL, false, NULL },
+		{ CLI_STRING, 0, "leak-check-heuristics", &c->heuristics, "LIST", NULL, false, NULL },
+		{ CLI_U64, 0, "num-callers", &c->depth, "N", NULL, false, NULL },
 	};
 
 	_Static_assert(ARRAY_SIZE(table) <= CHECK_CLI_ROWS, "room for all rows");
@@ -241,7 +246,8 @@ struct seep_error *check_cli_resolve(struct check_cli *c)
 	c->reach.heuristics = REACH_ALL_HEURISTICS;
 	if (!err && c->leak_check) {
 		c->summary_only = !strcmp(c->leak_check, "summary");
-		if (!c->summary_only && strcmp(c->leak_check, "full") != 0)
+		if (!c->summary_only && strcmp(c->leak_check, "full") != 0 &&
+		    strcmp(c->leak_check, "yes") != 0)
 			err = seep_error_hint(seep_error_new(0, "--leak-check cannot be '%s'",
 			                                     c->leak_check),
 			                      "It is full or summary.");

@@ -31,7 +31,7 @@ struct check_cli {
 	char *cwd;
 };
 
-#define CHECK_CLI_ROWS 20
+#define CHECK_CLI_ROWS 24
 
 void check_cli_init(struct check_cli *c);
 /* The rows of the option table for these; at most CHECK_CLI_ROWS.  Returns their number. */

@@ -44,9 +44,9 @@ struct cli_option {
 	const char *name; /* long name */
 	void *target;
 	const char *value; /* name of the value in help, NULL for flags */
-	const char *help;
-	bool optional; /* value may be left out: then *target is left alone and *given is set */
-	bool *given;   /* set when the option was seen; may be NULL */
+	const char *help;  /* NULL: another name of an option, not listed by -h */
+	bool optional;     /* value may be left out: then *target is left alone and *given is set */
+	bool *given;       /* set when the option was seen; may be NULL */
 };
 
 struct cli_command {

@@ -5,6 +5,7 @@
  */
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/nearest.h"
 
 #include <string.h>
 
@@ -18,53 +19,13 @@ void cli_overview(FILE *f)
 	           "`seep help COMMAND` shows a command's options, `seep --version` the version.\n");
 }
 
-/* Edits (insert, delete, replace, swap of neighbours) from a to b; both shorter than the table. */
-static unsigned int distance(const char *a, const char *b)
-{
-	enum { MAX = 24 };
-	unsigned int d[MAX + 1][MAX + 1];
-	size_t n = strlen(a), m = strlen(b);
-
-	if (n > MAX || m > MAX)
-		return MAX;
-	for (size_t i = 0; i <= n; i++) {
-		for (size_t j = 0; j <= m; j++) {
-			unsigned int best;
-
-			if (!i || !j) {
-				d[i][j] = (unsigned int)(i + j);
-				continue;
-			}
-			best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-			if (d[i - 1][j] + 1 < best)
-				best = d[i - 1][j] + 1;
-			if (d[i][j - 1] + 1 < best)
-				best = d[i][j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-			    d[i - 2][j - 2] + 1 < best)
-				best = d[i - 2][j - 2] + 1;
-			d[i][j] = best;
-		}
-	}
-	return d[n][m];
-}
-
 const char *cli_nearest(const char *name)
 {
-	const char *best = NULL;
-	unsigned int least = 3; /* farther than two edits is another word */
+	struct nearest n = nearest_to(name);
 
-	for (const struct cli_command *c = cli_commands; c->name; c++) {
-		unsigned int d = distance(name, c->name);
-
-		if (strlen(name) >= 3 && !strncmp(name, c->name, strlen(name)))
-			d = 1;
-		if (d < least && d < strlen(c->name)) {
-			least = d;
-			best = c->name;
-		}
-	}
-	return best;
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		nearest_try(&n, c->name);
+	return n.best;
 }
 
 int cli_unknown_command(const char *name)

@@ -8,6 +8,7 @@
  * collected in front, so a command reads argv[1..n] afterwards.
  */
 #include "cli/cli.h"
+#include "cli/nearest.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -38,6 +39,23 @@ static void complain(const struct parser *ps, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "\n`seep %s -h` lists its options.\n", ps->command);
+}
+
+static int unknown(const struct parser *ps, const char *name, size_t len)
+{
+	char typed[64];
+	struct nearest near = nearest_to(typed);
+
+	snprintf(typed, sizeof(typed), "%.*s", (int)len, name);
+	for (const struct cli_option *o = ps->opts; o->type != CLI_END; o++)
+		if (o->help)
+			nearest_try(&near, o->name);
+	if (near.best)
+		complain(ps, "there is no option --%.*s; did you mean --%s?", (int)len, name,
+		         near.best);
+	else
+		complain(ps, "there is no option --%.*s", (int)len, name);
+	return -1;
 }
 
 static bool is_number(enum cli_type type)
@@ -136,6 +154,14 @@ static int set(struct parser *ps, const struct cli_option *o, const char *shown,
 	return 0;
 }
 
+/* As valgrind's flags are written: --gen-suppressions=all.  -1: something else. */
+static int yes_or_no(const char *value)
+{
+	if (!strcmp(value, "yes") || !strcmp(value, "all"))
+		return 1;
+	return !strcmp(value, "no") ? 0 : -1;
+}
+
 /* "--name", "--name=value", "--no-name" */
 static int long_option(struct parser *ps, char *arg)
 {
@@ -144,20 +170,19 @@ static int long_option(struct parser *ps, char *arg)
 
 	for (const struct cli_option *o = ps->opts; o->type != CLI_END; o++) {
 		if (strlen(o->name) == len && !memcmp(o->name, name, len)) {
-			if (o->type == CLI_FLAG && eq) {
-				complain(ps, "--%s takes no value", o->name);
+			int on = o->type == CLI_FLAG && eq ? yes_or_no(eq + 1) : 1;
+
+			if (on < 0) {
+				complain(ps, "--%s takes no value but yes and no", o->name);
 				return -1;
 			}
-			if (eq)
-				return set(ps, o, arg, eq + 1, true);
-			return set(ps, o, arg, NULL, true);
+			return set(ps, o, arg, eq && o->type != CLI_FLAG ? eq + 1 : NULL, on);
 		}
 		if (o->type == CLI_FLAG && len > 3 && !strncmp(name, "no-", 3) &&
 		    strlen(o->name) == len - 3 && !memcmp(o->name, name + 3, len - 3))
 			return set(ps, o, arg, NULL, false);
 	}
-	complain(ps, "there is no option --%.*s", (int)len, name);
-	return -1;
+	return unknown(ps, name, len);
 }
 
 /* "-q", "-qv", "-ofile", "-o file" */
@@ -219,7 +244,8 @@ static void print_help(const struct parser *ps)
 		printf("%s\n", c->summary);
 	printf("\nOptions:\n");
 	for (const struct cli_option *o = ps->opts; o->type != CLI_END; o++)
-		print_option(o);
+		if (o->help)
+			print_option(o);
 	print_option(&help);
 	printf("\n`man seep-%s` says more.\n", ps->command);
 }

@@ -40,6 +40,26 @@ def exit_statuses(w):
 
 
 @case
+def memchecks_command_line(w):
+    """What stands behind `valgrind` in a runbook works here; a name mistyped is told."""
+    memcheck = ['--leak-check=yes', '--show-leak-kinds=definite', '--errors-for-leak-kinds=definite', '--error-exitcode=9',
+                '--leak-check-heuristics=stdstring,length64', '--num-callers=1', '--gen-suppressions=all']
+    ours = ['--show-kinds=definite', '--fail-on=definite', '--error-exitcode=9', '--heuristics=stdstring,length64', '--depth=1', '--gen-suppressions']
+    both = [run(w, 'check_definite', *options) for options in (memcheck, ours)]
+    records = [re.search(r'Leak records.*Leak summary', done.stderr, re.S) for done in both]
+    for done, text in zip(both, records):
+        check_equal(done.status, 9, done.describe())
+        check(text and 'Memcheck:Leak' in done.stderr, done.stderr)
+    same = [re.sub(r'0x[0-9a-f]+', 'ADDRESS', text.group()) for text in records]
+    check_equal(same[0], same[1], 'what both say')
+    check_equal(run(w, 'check_definite', '--fail-on=definite', '--errors-for-leak-kinds=none').status, 0, 'the last one counts')
+    for option, text in (('--show-leak=all', 'no option --show-leak'), ('--supressions=x', 'did you mean --suppressions?')):
+        wrong = run(w, 'check_definite', option)
+        check_equal(wrong.status, 2, 'status')
+        check(text in wrong.stderr, wrong.stderr)
+
+
+@case
 def options_that_make_no_sense(w):
     for options in (['--fail-on=definitely'], ['--show-kinds=x'], ['--error-exitcode=256'], ['--error-exitcode=x'],
                     ['--presets=helgrind'], ['--leak-check=maybe'], ['--heuristics=luck'], ['--roots=trees'],

@@ -98,6 +98,12 @@ static void takes_every_type(void **state)
 	assert_false(flag);
 	assert_int_equal(parse("--flag --no-flag", false), 0);
 	assert_false(flag);
+	assert_int_equal(parse("--flag=yes", false), 0); /* as valgrind's are written */
+	assert_true(flag);
+	assert_int_equal(parse("--flag=all", false), 0);
+	assert_true(flag);
+	assert_int_equal(parse("--flag --flag=no", false), 0);
+	assert_false(flag);
 	assert_int_equal(parse("-fo x", false), 0);
 	assert_true(flag);
 	assert_string_equal(text, "x");

@@ -461,6 +461,7 @@ static struct seep_error *mark(struct check *c, struct check_input *in,
 	if (!err && judge.failed)
 		err = &seep_error_nomem;
 	if (!err) {
+		c->header = r->header;
 		memcpy(c->by_heuristic, r->by_heuristic, sizeof(c->by_heuristic));
 		if (opts->draconian)
 			condemn(h->blocks, h->nblocks);

@@ -61,6 +61,7 @@ struct check {
 	uint64_t real_ns;                         /* of the moment; 0 unknown */
 	struct reach_total total[REACH_NCLASSES]; /* without the C library's own */
 	struct reach_total by_heuristic[4];
+	uint32_t header;          /* of possible blocks: see struct reach */
 	struct reach_total known; /* in the baseline: of definite and possible */
 	struct reach_total inuse; /* all blocks */
 	uint64_t alloc_blocks, free_blocks, alloc_bytes; /* heap summary, with a ledger; else 0 */

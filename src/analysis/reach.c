@@ -25,6 +25,9 @@
 #include "base/error.h"
 #include "proc/image.h"
 
+#define HEADER_MOST 256 /* bytes; nobody's is larger */
+#define HEADER_LEAST 16 /* blocks that speak for one */
+
 struct run {
 	const struct image *img;
 	struct block *blocks;
@@ -36,7 +39,7 @@ struct run {
 	uint32_t nlost;
 	uint32_t *rest; /* of them, not reached by later phases */
 	uint32_t nrest;
-	uint32_t *weak; /* hit by interior pointers of what is reachable */
+	struct hit *weak; /* hit by interior pointers of what is reachable */
 	size_t nweak, weak_cap;
 	struct reach *out;
 	uint64_t lost_memory, root_ranges;
@@ -111,24 +114,26 @@ static bool prepare(struct run *run)
 	return ignored;
 }
 
-static int compare_u32(const void *a, const void *b)
+static int by_block(const void *a, const void *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	const struct hit *x = a, *y = b;
 
-	return x < y ? -1 : x > y;
+	if (x->block != y->block)
+		return x->block < y->block ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
 /* The round's new hits; each block once, and all of them remembered in weak[]. */
-static int round_hits(struct run *run, uint32_t **ret_hits, size_t *ret_n)
+static int round_hits(struct run *run, struct hit **ret_hits, size_t *ret_n)
 {
 	size_t n = 0, unique = 0;
-	uint32_t *hits = mark_hits(run->mark, &n);
+	struct hit *hits = mark_hits(run->mark, &n);
 
 	if (!hits)
 		return -ENOMEM;
-	qsort(hits, n, sizeof(*hits), compare_u32);
+	qsort(hits, n, sizeof(*hits), by_block);
 	for (size_t i = 0; i < n; i++)
-		if (!i || hits[i] != hits[i - 1])
+		if (!i || hits[i].block != hits[i - 1].block)
 			hits[unique++] = hits[i];
 	if (run->nweak + unique > run->weak_cap) {
 		size_t cap = (run->nweak + unique) * 2;
@@ -149,7 +154,7 @@ static int round_hits(struct run *run, uint32_t **ret_hits, size_t *ret_n)
 static int close_reachable(struct run *run)
 {
 	for (;;) {
-		uint32_t *hits = NULL;
+		struct hit *hits = NULL;
 		size_t n = 0, added = 0;
 		int r = mark_run(run->mark);
 
@@ -159,11 +164,11 @@ static int close_reachable(struct run *run)
 			return r;
 		/* All are judged before the first is added: helpers begin as soon as one is. */
 		for (size_t i = 0; i < n; i++) {
-			const struct block *b = &run->blocks[hits[i]];
+			const struct block *b = &run->blocks[hits[i].block];
 			unsigned int found = (unsigned int)b->flags >> BLOCK_HEURISTICS_SHIFT;
 			struct reach_total *t;
 
-			if (!found || is_reached(&run->index, hits[i]))
+			if (!found || is_reached(&run->index, hits[i].block))
 				continue;
 			t = &run->out->by_heuristic[__builtin_ctz(found)];
 			t->blocks++;
@@ -171,7 +176,7 @@ static int close_reachable(struct run *run)
 			hits[added++] = hits[i];
 		}
 		for (size_t i = 0; i < added; i++)
-			mark_seed_block(run->mark, hits[i]);
+			mark_seed_block(run->mark, hits[i].block);
 		if (!added)
 			return 0;
 	}
@@ -208,13 +213,13 @@ static void end_hits(struct run *run)
 	size_t n = 0;
 
 	if (run->nweak)
-		qsort(run->weak, run->nweak, sizeof(*run->weak), compare_u32);
+		qsort(run->weak, run->nweak, sizeof(*run->weak), by_block);
 	for (size_t i = 0; i < run->nweak; i++) {
-		struct block *b = &run->blocks[run->weak[i]];
+		struct block *b = &run->blocks[run->weak[i].block];
 
 		b->flags = (uint16_t)(b->flags & ~BLOCK_SCRATCH);
-		if (!is_reached(&run->index, run->weak[i]) &&
-		    (!n || run->weak[n - 1] != run->weak[i]))
+		if (!is_reached(&run->index, run->weak[i].block) &&
+		    (!n || run->weak[n - 1].block != run->weak[i].block))
 			run->weak[n++] = run->weak[i];
 	}
 	run->nweak = n;
@@ -225,7 +230,7 @@ static int close_possible(struct run *run)
 	int r;
 
 	for (size_t i = 0; i < run->nweak; i++)
-		mark_seed_block(run->mark, run->weak[i]);
+		mark_seed_block(run->mark, run->weak[i].block);
 	r = mark_run(run->mark);
 	if (r < 0)
 		return r;
@@ -353,6 +358,27 @@ static void add_up(struct run *run)
 	}
 }
 
+/*
+ * Only what reachable memory points to itself is looked at: the rest hangs on it, and who lists things by a link inside of them
+ * points there.
+ */
+static void find_header(struct run *run)
+{
+	size_t of[HEADER_MOST + 1] = { 0 }, n = 0, best = 0;
+
+	for (size_t i = 0; i < run->nweak; i++) {
+		const struct hit *h = &run->weak[i];
+
+		if (block_class(&run->blocks[h->block]) != REACH_POSSIBLE)
+			continue;
+		n++;
+		if (h->offset <= HEADER_MOST && ++of[h->offset] > of[best])
+			best = h->offset;
+	}
+	if (of[best] >= HEADER_LEAST && of[best] >= n - n / 4)
+		run->out->header = (uint32_t)best;
+}
+
 static int run_phases(struct run *run, const struct root *roots, size_t nroots)
 {
 	unsigned int kinds = run->opts->roots ? run->opts->roots : ROOT_ALL;
@@ -390,9 +416,12 @@ static int run_phases(struct run *run, const struct root *roots, size_t nroots)
 	run->out->swapped_bytes = sums.swapped;
 	run->out->memory_bytes = run->nblocks * sizeof(*run->blocks) + run->index.memory +
 	                         sums.memory + run->lost_memory +
-	                         ((uint64_t)run->nlost + run->nrest + run->nweak) * sizeof(uint32_t);
-	if (!r)
+	                         ((uint64_t)run->nlost + run->nrest) * sizeof(uint32_t) +
+	                         run->nweak * sizeof(*run->weak);
+	if (!r) {
 		add_up(run);
+		find_header(run);
+	}
 	run->out->ns_lost = now_ns() - then;
 	return r;
 }

@@ -99,7 +99,12 @@ struct reach_total {
 struct reach {
 	struct reach_total total[REACH_NCLASSES]; /* every block is in one of them */
 	struct reach_total by_heuristic[4]; /* reachable thanks to it alone, in the order of the bits */
-	struct reach_leader *leaders;       /* definite blocks, ascending by index */
+	/*
+	 * Where three in four pointers to possible blocks go, in bytes from their start: what a program that puts a header of
+	 * its own in front of each block leaves of its pointers.  0: no such place, or too few blocks to say so.
+	 */
+	uint32_t header;
+	struct reach_leader *leaders; /* definite blocks, ascending by index */
 	size_t nleaders;
 	uint64_t root_bytes[ROOT_NKINDS];
 	uint64_t scanned_bytes;    /* of blocks */

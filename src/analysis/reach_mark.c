@@ -276,7 +276,7 @@ void mark_seed_block(struct mark *m, uint32_t block)
 	work_reach(&m->workers[0], &s, block_address(&m->blocks[block]));
 }
 
-uint32_t *mark_hits(struct mark *m, size_t *ret_n)
+struct hit *mark_hits(struct mark *m, size_t *ret_n)
 {
 	size_t n = 0;
 

@@ -24,6 +24,11 @@
 
 struct mark;
 
+/* A block that an interior pointer hit, and how far behind its start; of several pointers it is any one. */
+struct hit {
+	uint32_t block, offset;
+};
+
 struct mark *mark_new(const struct image *img, struct index *ix, struct block *blocks,
                       const struct reach_options *opts); /* NULL: out of memory */
 void mark_free(struct mark *m);
@@ -38,7 +43,7 @@ int mark_run(struct mark *m);                         /* 0 or -ENOMEM */
  * Blocks that interior pointers hit since the last call, and those of them that got their first heuristic
  * since, unordered; the caller's to change, valid until the next call.  NULL: out of memory.
  */
-uint32_t *mark_hits(struct mark *m, size_t *ret_n);
+struct hit *mark_hits(struct mark *m, size_t *ret_n);
 
 /* Before blocks that are reached are taken back. */
 void mark_forget_chase(struct mark *m);

@@ -131,8 +131,9 @@ void work_reach(struct worker *w, const struct spot *s, uint64_t address)
 	work_pending(m, s->segment);
 }
 
-static void hit_flag(struct worker *w, uint32_t b, uint64_t flags)
+static void hit_flag(struct worker *w, uint32_t b, uint64_t v, uint64_t flags)
 {
+	uint64_t offset = v - block_address(&w->mark->blocks[b]);
 	block_word *word = (block_word *)&w->mark->blocks[b];
 	uint64_t before;
 
@@ -152,7 +153,7 @@ static void hit_flag(struct worker *w, uint32_t b, uint64_t flags)
 		w->hits = p;
 		w->hits_cap = cap;
 	}
-	w->hits[w->nhits++] = b;
+	w->hits[w->nhits++] = (struct hit){ b, offset < UINT32_MAX ? (uint32_t)offset : UINT32_MAX };
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -198,7 +199,7 @@ void work_flush(struct worker *w)
 		found = heuristics_of(m->img, &w->probe, &w->vtables, &m->blocks[b], v,
 		                      m->heuristics);
 		if (found || v < block_end(&m->blocks[b]))
-			hit_flag(w, b, BLOCK_HIT | found << BLOCK_HEURISTICS_SHIFT);
+			hit_flag(w, b, v, BLOCK_HIT | found << BLOCK_HEURISTICS_SHIFT);
 	}
 	w->ndeferred = 0;
 }
@@ -217,7 +218,7 @@ static void visit_interior(struct worker *w, uint64_t v)
 	} else if (spot_reached(&s)) {
 		return;
 	} else if (!m->heuristics) {
-		hit_flag(w, b, BLOCK_HIT);
+		hit_flag(w, b, v, BLOCK_HIT);
 	} else {
 		if (w->ndeferred == DEFER)
 			work_flush(w);

@@ -43,7 +43,7 @@ struct worker {
 	size_t lonely;      /* reads for one block, far from the one before */
 	uint64_t *deferred; /* interior pointers whose heuristics are to be looked at */
 	size_t ndeferred;
-	uint32_t *hits;
+	struct hit *hits;
 	size_t nhits, hits_cap;
 	uint64_t scanned, unreadable;
 	bool failed;
@@ -89,7 +89,7 @@ struct mark {
 	size_t lonely_most; /* lonely reads of a worker that make a chase worthwhile */
 	bool want_chase;    /* atomic */
 	uint64_t chase_memory;
-	uint32_t *hits;
+	struct hit *hits;
 	size_t nhits;
 	struct worker workers[MAX_WORKERS];
 	unsigned int nworkers, nthreads;

@@ -410,14 +410,20 @@ static void records_text(const struct check_stacks *s, const struct check_report
 		rest.blocks += r->blocks;
 		rest.bytes += r->bytes;
 	}
-	if (rank < n)
-		emit_line(e, EMIT_DIM, "  … % more records: % in % blocks (--top 0 shows all)",
+	if (rank < n) {
+		char text[80];
+
+		snprintf(text, sizeof(text),
+		         "  … %% more record%s: %% in %% block%s (--top 0 shows all)",
+		         n - rank == 1 ? "" : "s", rest.blocks == 1 ? "" : "s");
+		emit_line(e, EMIT_DIM, text,
 		          (struct emit_part[]){
 				  { NULL, emit_count(n - rank), false },
 				  { NULL, emit_bytes(rest.bytes), false },
 				  { NULL, emit_count(rest.blocks), false },
 			  },
 		          3);
+	}
 }
 
 struct seep_error *check_report_emit(struct emit *e, const struct check *c,

@@ -143,13 +143,21 @@ void check_summary(struct emit *e, const struct check *c, const struct check_rep
 	total(e, "internal", internal.blocks ? "C library's own" : NULL, EMIT_PLAIN, &internal,
 	      NULL);
 	emit_object_end(e);
-	if (!emit_is_text(e))
+	if (!emit_is_text(e)) {
 		heuristics(e, c);
+		emit_field(e, "header", NULL, c->header ? emit_count(c->header) : emit_none());
+	}
 	total(e, "known", c->known.blocks ? "in the baseline" : NULL, EMIT_PLAIN, &c->known,
 	      " (known, and of those above)");
 	total(e, "unconfirmed", c->unconfirmed.blocks ? "not confirmed" : NULL, EMIT_PLAIN,
 	      &c->unconfirmed, " (seen lost once)");
 	emit_blank(e);
+	if (c->header)
+		emit_text(e, EMIT_PLAIN, 0,
+		          "Most of what is possibly lost is pointed to %u bytes behind its start, as where a program "
+		          "puts a header of its own in front of each block, or links them by a member. Then it is in "
+		          "use: --presets=lsan counts such pointers.",
+		          c->header);
 	if (!lost)
 		emit_text(e, EMIT_BOLD, 0, "No leaks were found.");
 	else if (o->summary_only)

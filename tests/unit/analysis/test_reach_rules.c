@@ -175,6 +175,43 @@ static void heuristics(void **state)
 	free(w);
 }
 
+/* Pointers `headed` of which go to 24 bytes behind a block's start, the others elsewhere. */
+static uint32_t header_of(struct world *w, size_t headed, size_t others, uint64_t offset)
+{
+	const struct reach_options o = { .threads = 1, .heuristics = REACH_ALL_HEURISTICS };
+	struct reach *r;
+	uint32_t header;
+
+	world_init(w, 1 << 16);
+	w->roots[0].end = ROOTS + 4096;
+	for (size_t i = 0; i < headed + others; i++) {
+		uint64_t at = 128 * (i + 1);
+
+		add(w, at, 100);
+		point(w, ROOTS + 8 * i, HEAP + at + (i < headed ? offset : 32 + 4 * (i % 8)));
+	}
+	r = run(w, &o);
+	assert_int_equal(r->total[REACH_POSSIBLE].blocks, headed + others);
+	header = r->header;
+	reach_free(r);
+	image_free(w->img);
+	return header;
+}
+
+static void headers(void **state)
+{
+	struct world *w = malloc(sizeof(*w));
+
+	assert_non_null(w);
+	assert_int_equal(header_of(w, 40, 0, 24), 24);
+	assert_int_equal(header_of(w, 16, 0, 16), 16);
+	assert_int_equal(header_of(w, 15, 0, 16), 0); /* too few */
+	assert_int_equal(header_of(w, 90, 30, 24), 24);
+	assert_int_equal(header_of(w, 89, 31, 24), 0); /* too many elsewhere */
+	assert_int_equal(header_of(w, 0, 40, 0), 0);
+	free(w);
+}
+
 /* ---- options ---- */
 
 static void ways_to_read(void **state)
@@ -675,12 +712,13 @@ static void large_chain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(heuristics),   cmocka_unit_test(ways_to_read),
-		cmocka_unit_test(suppressed),   cmocka_unit_test(unreadable),
-		cmocka_unit_test(large_block),  cmocka_unit_test(close_blocks),
-		cmocka_unit_test(chains),       cmocka_unit_test(hits),
-		cmocka_unit_test(large_random), cmocka_unit_test(large_tree),
-		cmocka_unit_test(large_list),   cmocka_unit_test(large_chain),
+		cmocka_unit_test(headers),      cmocka_unit_test(heuristics),
+		cmocka_unit_test(ways_to_read), cmocka_unit_test(suppressed),
+		cmocka_unit_test(unreadable),   cmocka_unit_test(large_block),
+		cmocka_unit_test(close_blocks), cmocka_unit_test(chains),
+		cmocka_unit_test(hits),         cmocka_unit_test(large_random),
+		cmocka_unit_test(large_tree),   cmocka_unit_test(large_list),
+		cmocka_unit_test(large_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

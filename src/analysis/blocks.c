@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "capture/blocks.h"
 #include "proc/image.h"
+#include "proc/modules.h"
 #include "profile/profile.h"
 
 #define MAX_SIZE ((1ull << 40) - 1)

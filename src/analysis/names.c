@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "proc/modules.h"
 
 /* Sorted (strcmp order), for bsearch. */
 static const char *const allocator_functions[] = {
@@ -206,7 +207,7 @@ static const char *const runtime_prefixes[] = {
 
 /* Beginnings of module file names, each followed by '.', '-', '_' or a digit in the wild. */
 static const char *const allocator_modules[] = {
-	"libseep.so", "libjemalloc.so", "libtcmalloc", "libmimalloc", "libhoard", "libsnmalloc",
+	"libjemalloc.so", "libtcmalloc", "libmimalloc", "libhoard", "libsnmalloc",
 };
 static const char *const runtime_modules[] = {
 	"libc.so",     "libc-2.",    "libc.musl", "libstdc++.so", "libc++.so", "libc++abi.so",
@@ -314,12 +315,8 @@ bool name_is_allocator(const char *function)
 
 bool module_is_allocator(const char *path)
 {
-	return begins(path_base(path), allocator_modules, ARRAY_SIZE(allocator_modules));
-}
-
-bool module_is_tracker(const char *path)
-{
-	return !strncmp(path_base(path), "libseep.so", 10);
+	return module_is_tracker(path) ||
+	       begins(path_base(path), allocator_modules, ARRAY_SIZE(allocator_modules));
 }
 
 bool name_is_runtime(const char *function)

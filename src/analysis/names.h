@@ -19,8 +19,7 @@ char *name_plain(const char *function, char *buf, size_t size);
 
 /* malloc and its kin, operator new, std::allocator…: the machinery of allocation itself. */
 bool name_is_allocator(const char *function); /* NULL: false */
-bool module_is_allocator(const char *path);   /* libseep.so, libjemalloc.so… */
-bool module_is_tracker(const char *path);     /* libseep.so */
+bool module_is_allocator(const char *path);   /* the tracker, libjemalloc.so… */
 
 /* libc, libstdc++, std::…, xmalloc, PyObject_Malloc…: in the program's service, not where to look first. */
 bool name_is_runtime(const char *function);

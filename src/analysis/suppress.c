@@ -23,6 +23,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "proc/modules.h"
 #include "profile/profile.h"
 
 #define GENERATED_FRAMES 12 /* valgrind's own --num-callers */

@@ -195,6 +195,7 @@ static int begin(struct attach_request *rq)
 		rq->ledger_fd = -1; /* its to close */
 	}
 	if (rq->library_fd >= 0) {
+		module_name_self(rq->library);
 		sys_close(rq->library_fd);
 		rq->library_fd = -1;
 	}

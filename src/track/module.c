@@ -183,6 +183,32 @@ static uint64_t add_string(const char *s)
 	return at;
 }
 
+/*
+ * The loader knows this library by the name it was given, and /proc/self/fd/N is another file in every process that reads
+ * the ledger, and soon in this one.
+ */
+static char own_path[4096];
+
+void module_name_self(const char *link)
+{
+	static const char deleted[] = " (deleted)"; /* of a copy in memory, too */
+	const size_t tail = sizeof(deleted) - 1;
+	long n = sys_readlink(link, own_path, sizeof(own_path) - 1);
+
+	if (sys_failed(n))
+		n = 0;
+	if ((size_t)n > tail && !memcmp(own_path + n - tail, deleted, tail))
+		n -= (long)tail;
+	own_path[n] = '\0';
+}
+
+static bool is_self(const struct found *f)
+{
+	uint64_t here = (uint64_t)module_name_self;
+
+	return f->start <= here && here < f->end;
+}
+
 /* Everything but its numbers; the path is valid until the next call. */
 static const char *identify(const struct found *f, struct ledger_module *lm)
 {
@@ -193,7 +219,9 @@ static const char *identify(const struct found *f, struct ledger_module *lm)
 	*lm = (struct ledger_module){ .start = f->start, .end = f->end, .bias = f->bias };
 	read_build_id(f, lm);
 	path[0] = '\0';
-	if (f->name && f->name[0] == '/') {
+	if (own_path[0] && is_self(f)) {
+		memcpy(path, own_path, sizeof(path));
+	} else if (f->name && f->name[0] == '/') {
 		size_t n = strlen(f->name);
 
 		if (n < sizeof(path))

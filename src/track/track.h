@@ -352,7 +352,9 @@ struct module {
 	bool live;
 };
 const struct module *module_of(uint64_t pc); /* NULL: belongs to none.  Slow, takes a lock. */
-bool module_runs(uint64_t pc);               /* pc lies in code of a loaded module */
+void module_name_self(
+	const char *link);     /* this library was loaded as /proc/self/fd/N: what file that is */
+bool module_runs(uint64_t pc); /* pc lies in code of a loaded module */
 bool module_range(uint64_t pc, uint64_t *ret_start,
                   uint64_t *ret_end); /* without the table or its lock */
 void modules_init(void);

@@ -18,6 +18,17 @@ def need_bpf(w, t):
     detach(w, t.pid)
 
 
+def no_tracker_in_stacks(report):
+    """A thread that began under the tracker has it in its stack, by whatever name the loader knows it: nobody wants to see it."""
+    stacks = report.stacks('make_threaded')
+    check(stacks, 'blocks of a thread')
+    for site in report.chosen('make_threaded', None):
+        for frame in site['stack']:
+            name = os.path.basename(frame['module'] or '?')
+            check('seep' not in name and not name.isdigit() and name != '?', 'module', frame)
+            check(frame['function'] not in ('child_main', 'pthread_create_event'), 'function', frame)
+
+
 def seen_from_outside(w, t, a):
     """Counts, names and lines, a screenful of top: all from outside."""
     tracked_exactly(w, t, a['ledger'], t.free_old, outside=a['path'] == 'bpf')
@@ -118,6 +129,20 @@ def another_user(w):
     check_equal(os.stat(a['ledger']).st_uid, 65534, 'whose ledger it is')
     detach(w, t.pid)
     t.end()
+    # and one that the user may read, by way of an open file
+    os.chmod(hidden, 0o755)
+    os.chmod(hidden + '/libseep.so', 0o644)
+    calls = w.file('attach_calls')
+    shutil.copy(need_target('attach_calls'), calls)
+    for mode in (0o644, 0o600):
+        os.chmod(hidden + '/libseep.so', mode)
+        t = Calls(w, command=[need_program('setpriv'), '--reuid=65534', '--regid=65534', '--clear-groups', calls])
+        t.tell(1)
+        a = attach(w, t.pid, '--full', env=dict(os.environ, SEEP_LIBRARY=hidden + '/libseep.so'), path='inject')
+        t.tell(3)
+        no_tracker_in_stacks(w.report(a['ledger']))
+        detach(w, t.pid)
+        t.end()
 
 
 @case
@@ -167,6 +192,7 @@ def a_program_over_musl(w):
     stacks = report.stacks('make_deep')
     check_equal([s.count('make_deep') for s in stacks], [41], 'frames of the recursion')
     check('main' in stacks[0], 'stack', stacks)
+    no_tracker_in_stacks(report)
     detach(w, t.pid)
     t.end()
 

@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/bpf/place.h"
+#include "proc/modules.h"
 
 #define SYMBOLS_MOST 50000000u
 
@@ -281,10 +282,8 @@ struct seep_error *functions_find(struct space *s, struct functions *ret_functio
 	struct functions f = { 0 };
 
 	for (size_t i = 0; i < s->n; i++) {
-		const char *base = strrchr(s->modules[i]->path, '/');
-
 		/* A preloaded tracker passes everything on to the real ones. */
-		if (s->modules[i]->gone || (base && !strcmp(base, "/libseep.so")))
+		if (s->modules[i]->gone || module_is_tracker(s->modules[i]->path))
 			continue;
 		if (!of_module(s, s->modules[i], &f)) {
 			functions_release(&f);

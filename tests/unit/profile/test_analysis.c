@@ -16,6 +16,7 @@
 #include "analysis/view.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "proc/modules.h"
 #include "synth.h"
 
 static const struct measure inuse_bytes = { MEASURE_INUSE, false };
@@ -134,6 +135,13 @@ static void names_are_told_apart(void **state)
 	assert_false(name_is_runtime(NULL));
 	assert_true(module_is_allocator("/usr/lib/libjemalloc.so.2"));
 	assert_true(module_is_allocator("libseep.so"));
+	assert_true(module_is_tracker("/usr/lib/x86_64-linux-gnu/seep/libseep.so"));
+	assert_true(module_is_tracker("/opt/libseep-musl.so"));
+	assert_true(module_is_tracker("/memfd:libseep.so"));
+	assert_true(module_is_tracker("/memfd:libseep.so (deleted)"));
+	assert_false(module_is_tracker("/proc/self/fd/46"));
+	assert_false(module_is_tracker("/usr/lib/libseepage.so"));
+	assert_false(module_is_tracker(""));
 	assert_false(module_is_allocator("/usr/lib/libc.so.6"));
 	assert_true(module_is_runtime("/lib/x86_64-linux-gnu/libc.so.6"));
 	assert_true(module_is_runtime("/lib64/ld-linux-x86-64.so.2"));

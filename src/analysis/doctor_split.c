@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "heap/heap.h"
+#include "proc/modules.h"
 
 #define BIN_WORDS 48u    /* fd, bk, fd_nextsize, bk_nextsize behind the header */
 #define TOP_WORDS 16u    /* a header */
@@ -601,7 +602,8 @@ static void split_map(struct splitter *s, const struct image_map *m, size_t *own
 		add_fact(d, FACT_ANON_MAPS_BYTES, unowned);
 	}
 	if (resident)
-		doctor_mapping_add(s->look, m->start, m->end, resident, DOCTOR_ANONYMOUS, m->path);
+		doctor_mapping_add(s->look, m->start, m->end, resident, DOCTOR_ANONYMOUS,
+		                   m->flags & IMAGE_ASIDE ? "MADV_DONTFORK" : m->path);
 }
 
 /* Pages of files and of shared memory, as the kernel sums them up. */

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/idmap.h"
 #include "proc/image.h"
+#include "proc/modules.h"
 
 #define PAGE UINT64_C(4096)
 #define RED_ZONE 128
@@ -685,13 +686,13 @@ static void map_roots(struct finder *f)
 			add_rest(f, file ? ROOT_DATA : ROOT_MAPPING, m, m->path);
 		}
 	}
-	if (absent)
+	if (absent && f->img->kind != IMAGE_CLONE) /* which has said so itself */
 		note(f,
-		     "%llu KB of writable memory are not in the image; pointers there are not seen.",
+		     "%llu KiB of writable memory are not in the image; pointers there are not seen.",
 		     (unsigned long long)absent / 1024);
 	if (foreign)
 		note(f,
-		     "%llu KB belong to an allocator without a walker; only blocks in them are seen.",
+		     "%llu KiB belong to an allocator without a walker; only blocks in them are seen.",
 		     (unsigned long long)foreign / 1024);
 }
 

@@ -36,6 +36,8 @@ enum image_kind { IMAGE_LIVE, IMAGE_CLONE, IMAGE_CORE, IMAGE_FAKE };
 #define IMAGE_SHARED 0x8u
 #define IMAGE_ABSENT \
 	0x10u /* its content is not here: not dumped in the core, or not inherited by the clone */
+#define IMAGE_ASIDE \
+	0x20u /* not inherited by the clone, and read in the process, which runs on: a moment later than the rest */
 
 struct image_map {
 	uint64_t start, end; /* page-aligned, end exclusive */

@@ -2,13 +2,7 @@
 /*
  * Images of running processes: stopped, or cloned.
  *
- * The guardian stops and resumes; seep reads by itself, with process_vm_readv(), which copies at the speed of
- * memory and needs no tracer.  Where that call is refused (Yama lets only the tracer do it, some sandboxes
- * filter it) it reads through the /proc/PID/mem that the guardian has opened: slower, but allowed.
- *
- * pagemap says of each page whether it is there, swapped, and a file's.  What it does not say is which of the pages that are
- * there are the kernel's one page of zeros, mapped wherever a program only read (and not resident, as RSS
- * goes), and which are parts of huge pages: a kernel since 6.7 is asked that with PAGEMAP_SCAN.
+ * The guardian stops and resumes; seep reads by itself: process_memory.c.
  *
  * A process that was only stopped must be known to stand still when its bytes are believed: the guardian
  * says in shared memory when it had to let go, and reads fail from then on.
@@ -18,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,162 +24,7 @@
 #include "proc/refusal.h"
 
 #define MAX_STOP_NS (30ull * 1000000000u)
-#define READ_MAX (1u << 30) /* in one call: its count is an int in places */
 #define OPEN_TRIES 4
-
-/* ---- reading ---------------------------------------------------------------- */
-
-static size_t read_by_fd(int fd, uint64_t addr, char *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, buf + done, len - done, (off_t)(addr + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	return done;
-}
-
-static size_t process_read(const struct image *img, uint64_t addr, void *buf, size_t len)
-{
-	struct process *p = img->priv;
-	size_t done = 0;
-
-	if (img->kind == IMAGE_LIVE &&
-	    atomic_load_explicit(&p->guardian.shared->released, memory_order_relaxed))
-		return 0;
-	if (addr > UINT64_MAX - len || addr + len > INT64_MAX)
-		return 0;
-	while (done < len && !atomic_load_explicit(&p->by_fd, memory_order_relaxed)) {
-		size_t n = len - done < READ_MAX ? len - done : READ_MAX;
-		struct iovec l = { (char *)buf + done, n },
-			     r = { (void *)(uintptr_t)(addr + done), n };
-		ssize_t got = process_vm_readv(p->memory, &l, 1, &r, 1, 0);
-
-		if (got < 0 && (errno == EPERM || errno == ENOSYS) && p->guardian.memfd >= 0) {
-			atomic_store(&p->by_fd, true);
-			break;
-		}
-		if (got <= 0)
-			return done;
-		done += (size_t)got;
-	}
-	if (done < len && p->guardian.memfd >= 0 &&
-	    atomic_load_explicit(&p->by_fd, memory_order_relaxed))
-		done += read_by_fd(p->guardian.memfd, addr + done, (char *)buf + done, len - done);
-	return done;
-}
-
-static void process_resident(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret)
-{
-	const struct process *p = img->priv;
-	uint64_t entries[1024], done = 0;
-
-	while (done < npages && p->pagemap >= 0) {
-		uint64_t n = npages - done < ARRAY_SIZE(entries) ? npages - done
-		                                                 : ARRAY_SIZE(entries);
-		uint64_t first = start / img->page_size + done;
-		ssize_t got = pread(p->pagemap, entries, n * sizeof(entries[0]),
-		                    (off_t)(first * sizeof(entries[0])));
-
-		if (got < (ssize_t)sizeof(entries[0]))
-			break;
-		n = (uint64_t)got / sizeof(entries[0]);
-		for (uint64_t i = 0; i < n; i++)
-			ret[done + i] = maps_page_state(entries[i]);
-		done += n;
-	}
-	/* Without pagemap everything mapped counts as there; past its end nothing is. */
-	for (; done < npages; done++) {
-		const struct image_map *m =
-			p->pagemap < 0 ? image_map_of(img, start + done * img->page_size) : NULL;
-
-		ret[done] = m && (m->flags & IMAGE_READ) && !(m->flags & IMAGE_ABSENT);
-	}
-}
-
-/* <linux/fs.h> of 6.7; older headers lack it. */
-struct scan_region {
-	uint64_t start, end, categories;
-};
-
-struct scan_argument {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#define SCAN_CALL _IOWR('f', 16, struct scan_argument)
-#define SCAN_ZERO (1u << 5)
-#define SCAN_HUGE (1u << 6)
-
-/* Pages of zeros are taken out of ret, parts of huge pages marked. */
-static void scan_pages(const struct process *p, uint64_t page, uint64_t start, uint64_t npages,
-                       uint8_t *ret)
-{
-	struct scan_region regions[256];
-	struct scan_argument a = { .size = sizeof(a),
-		                   .start = start,
-		                   .end = start + npages * page,
-		                   .vec = (uint64_t)(uintptr_t)regions,
-		                   .vec_len = ARRAY_SIZE(regions),
-		                   .category_anyof_mask = SCAN_ZERO | SCAN_HUGE,
-		                   .return_mask = SCAN_ZERO | SCAN_HUGE };
-
-	while (a.start < a.end) {
-		int n = ioctl(p->pagemap, SCAN_CALL, &a);
-
-		if (n < 0 || n > (int)ARRAY_SIZE(regions) || a.walk_end <= a.start)
-			return; /* an older kernel */
-		for (int i = 0; i < n; i++) {
-			const struct scan_region *r = &regions[i];
-
-			for (uint64_t at = r->start < start ? start : r->start;
-			     at < r->end && at < a.end; at += page) {
-				uint8_t *of = &ret[(at - start) / page];
-
-				if (r->categories & SCAN_HUGE)
-					*of |= IMAGE_PAGE_HUGE;
-				if (r->categories & SCAN_ZERO)
-					*of &= (uint8_t)~IMAGE_PAGE_PRESENT;
-			}
-		}
-		a.start = a.walk_end;
-	}
-}
-
-static void process_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret)
-{
-	const struct process *p = img->priv;
-	uint64_t entries[1024], done = 0;
-
-	if (p->pagemap < 0) {
-		process_resident(img, start, npages, ret);
-		return;
-	}
-	while (done < npages) {
-		uint64_t n = npages - done < ARRAY_SIZE(entries) ? npages - done
-		                                                 : ARRAY_SIZE(entries);
-		uint64_t first = start / img->page_size + done;
-		ssize_t got = pread(p->pagemap, entries, n * sizeof(entries[0]),
-		                    (off_t)(first * sizeof(entries[0])));
-
-		if (got < (ssize_t)sizeof(entries[0]))
-			break;
-		n = (uint64_t)got / sizeof(entries[0]);
-		for (uint64_t i = 0; i < n; i++)
-			ret[done + i] = maps_page_state(entries[i]) |
-			                (entries[i] >> 61 & 1 ? IMAGE_PAGE_FILE : 0);
-		done += n;
-	}
-	if (done < npages)
-		memset(ret + done, 0, npages - done);
-	scan_pages(p, img->page_size, start, done, ret);
-}
 
 static struct seep_error *process_resume(struct image *img)
 {
@@ -242,6 +79,10 @@ static void process_release(struct image *img)
 	modules_free(img->modules, img->nmodules);
 	if (p->pagemap >= 0)
 		close(p->pagemap);
+	if (p->aside_mem >= 0)
+		close(p->aside_mem);
+	if (p->aside_pagemap >= 0)
+		close(p->aside_pagemap);
 	free(p->words);
 	free(p->exe);
 	free(p->command);
@@ -385,7 +226,7 @@ static struct seep_error *open_once(pid_t pid, const struct image_options *opts,
 		return &seep_error_nomem;
 	}
 	*img = (struct image){ .kind = IMAGE_LIVE, .pid = pid, .ops = &process_ops, .priv = p };
-	p->pagemap = -1;
+	p->pagemap = p->aside_mem = p->aside_pagemap = -1;
 	p->guardian.pid = p->guardian.sock = p->guardian.memfd = -1;
 	img->exe = img->command = "";
 	if (clone) { /* compared with the clone's afterwards; a failure shows again, and better */

@@ -14,17 +14,24 @@
 
 struct process {
 	struct guardian guardian;
-	struct maps maps;   /* img->maps are its items */
-	pid_t memory;       /* whose memory is read: the target (or a thread of it), or the clone */
-	int pagemap;        /* of the same; -1: not readable */
+	struct maps maps; /* img->maps are its items */
+	pid_t memory;     /* whose memory is read: the target (or a thread of it), or the clone */
+	int pagemap;      /* of the same; -1: not readable */
+	int aside_mem,
+		aside_pagemap; /* of the target, for IMAGE_ASIDE mappings of a clone; both -1: there are none */
 	_Atomic bool by_fd; /* process_vm_readv() is refused here: /proc/PID/mem it is */
 	uint64_t *words;    /* registers of all threads */
 	char *exe, *command;
 };
 
+/* process_memory.c: what struct image_ops asks for. */
+size_t process_read(const struct image *img, uint64_t addr, void *buf, size_t len);
+void process_resident(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
+void process_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
+
 /*
- * Mappings the target has and its clone has not (MADV_DONTFORK): put in as IMAGE_ABSENT.  before: the
- * target's mappings from before it was stopped.
+ * Mappings the target has and its clone has not (MADV_DONTFORK): put in as IMAGE_ASIDE, or IMAGE_ABSENT when they cannot be
+ * read there.  before: the target's mappings from before it was stopped.
  */
 struct seep_error *clone_mark_absent(struct image *img, pid_t pid, const struct maps *before);
 /* Why there is no clone, as a note. */

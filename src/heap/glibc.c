@@ -17,7 +17,7 @@
 void glibc_release(struct glibc *g)
 {
 	for (size_t i = 0; i < g->nsegments; i++)
-		free(g->segments[i].free_bits);
+		glibc_forget_marks(&g->segments[i]);
 	free(g->segments);
 	free(g->arenas);
 	free(g->mmapped);

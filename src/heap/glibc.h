@@ -50,9 +50,15 @@ struct segment {
 	uint64_t first, end; /* chunks lie in it */
 	uint64_t range; /* where the memory that belongs to it begins: heap_info, malloc_state */
 	uint32_t arena;
-	bool gaps;           /* behind a fencepost can be somebody else's memory */
-	uint64_t *free_bits; /* a bit for each 16 bytes from first on: free but not in a bin */
+	bool gaps; /* behind a fencepost can be somebody else's memory */
+	/*
+	 * A bit for each 16 bytes from first on: free but not in a bin.  In granules that are made when they are first needed,
+	 * since a segment may be as large as a damaged image says.  NULL: there are none.
+	 */
+	uint64_t **marks;
 };
+#define MARKS_SHIFT 22 /* of heap, for each granule: 32 KiB of bits */
+#define MARKS_WORDS ((1u << MARKS_SHIFT) / 16 / 64)
 
 struct mmapped {
 	uint64_t map, total; /* of the mapping */
@@ -119,8 +125,17 @@ struct segment *glibc_segment_of(const struct glibc *g, uint64_t addr); /* or NU
 bool glibc_chunk_sane(uint32_t arena, uint64_t chunk, uint64_t word, uint64_t end);
 /* Do chunks follow each other from here on, as far as one looks? */
 bool glibc_in_step(struct glibc *g, uint32_t arena, uint64_t chunk, uint64_t end);
+/* Whether a chunk of that segment was marked as free. */
+static inline bool glibc_marked(const struct segment *s, uint64_t chunk)
+{
+	uint64_t at = chunk - s->first;
+	const uint64_t *bits = s->marks ? s->marks[at >> MARKS_SHIFT] : NULL;
+
+	return bits && bits[at / 16 / 64 % MARKS_WORDS] >> at / 16 % 64 & 1;
+}
 /* Marks a chunk as free; false: it is no place for a chunk, or was marked before. */
 int glibc_mark_free(struct glibc *g, uint64_t chunk, bool *ret_new);
+void glibc_forget_marks(struct segment *s);
 
 /* glibc_fast.c, glibc_tcache.c: 0 or -ENOMEM */
 int glibc_mark_fastbins(struct glibc *g);

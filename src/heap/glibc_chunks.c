@@ -3,7 +3,7 @@
  * The walk: from chunk to chunk through a segment, which is read once, in windows, and not kept.
  *
  * Whether a chunk is in use is said by its neighbour's PREV_INUSE, so each chunk waits until the next header was read.
- * Without that bit it is in a bin.  With it, it is in use unless a fastbin or a cache has it (free_bits).
+ * Without that bit it is in a bin.  With it, it is in use unless a fastbin or a cache has it (marks).
  * That makes the bins' lists superfluous, which can have millions of members all over the heap.
  *
  * A header that makes no sense ends the chain: the heap is damaged, or a thread was at work on it, or (main arena) the
@@ -29,13 +29,6 @@ struct walk {
 	uint64_t chunks; /* since the window was loaded */
 };
 
-static bool marked_free(const struct segment *s, uint64_t chunk)
-{
-	uint64_t at = (chunk - s->first) / 16;
-
-	return s->free_bits && s->free_bits[at / 64] >> at % 64 & 1;
-}
-
 /* The chunk before the header at w->at, whose size field is `word`. */
 static inline int settle(struct walk *w, uint64_t word)
 {
@@ -50,7 +43,7 @@ static inline int settle(struct walk *w, uint64_t word)
 		w->sum->bin_bytes += size;
 		return heap_add_free(g->out, chunk, size, w->seg->arena, HEAP_FREE_BIN);
 	}
-	if (w->seg->free_bits && marked_free(w->seg, chunk))
+	if (glibc_marked(w->seg, chunk))
 		return 0;
 	w->sum->used_blocks++;
 	w->sum->used_bytes += size;

@@ -56,20 +56,38 @@ struct segment *glibc_segment_of(const struct glibc *g, uint64_t addr)
 int glibc_mark_free(struct glibc *g, uint64_t chunk, bool *ret_new)
 {
 	struct segment *s = glibc_segment_of(g, chunk);
-	uint64_t at;
+	uint64_t at, bit, *bits;
 
 	*ret_new = false;
 	if (!s || chunk % 16)
 		return 0;
-	if (!s->free_bits) {
-		s->free_bits = calloc((s->end - s->first) / 16 / 64 + 1, sizeof(uint64_t));
-		if (!s->free_bits)
+	if (!s->marks) {
+		s->marks = calloc(((s->end - s->first) >> MARKS_SHIFT) + 1, sizeof(*s->marks));
+		if (!s->marks)
 			return -ENOMEM;
 	}
-	at = (chunk - s->first) / 16;
-	*ret_new = !(s->free_bits[at / 64] >> at % 64 & 1);
-	s->free_bits[at / 64] |= 1ull << at % 64;
+	at = chunk - s->first;
+	bits = s->marks[at >> MARKS_SHIFT];
+	if (!bits) {
+		bits = s->marks[at >> MARKS_SHIFT] = calloc(MARKS_WORDS, sizeof(*bits));
+		if (!bits)
+			return -ENOMEM;
+	}
+	bit = 1ull << at / 16 % 64;
+	bits += at / 16 / 64 % MARKS_WORDS;
+	*ret_new = !(*bits & bit);
+	*bits |= bit;
 	return 0;
+}
+
+void glibc_forget_marks(struct segment *s)
+{
+	if (!s->marks)
+		return;
+	for (uint64_t i = 0; i <= (s->end - s->first) >> MARKS_SHIFT; i++)
+		free(s->marks[i]);
+	free(s->marks);
+	s->marks = NULL;
 }
 
 bool glibc_chunk_sane(uint32_t arena, uint64_t chunk, uint64_t word, uint64_t end)

@@ -351,9 +351,8 @@ int glibc_settle_suspects(struct glibc *g)
 	for (size_t i = 0; i < h->nblocks; i++) {
 		uint64_t chunk = h->blocks[i].address - 16;
 		const struct segment *s = glibc_segment_of(g, chunk);
-		uint64_t at = s ? (chunk - s->first) / 16 : 0;
 
-		if (s && s->free_bits && s->free_bits[at / 64] >> at % 64 & 1) {
+		if (s && glibc_marked(s, chunk)) {
 			/* minus the header that the walk counted */
 			h->arenas[s->arena].used_blocks--;
 			h->arenas[s->arena].used_bytes -= h->blocks[i].size + 8;

@@ -8,6 +8,7 @@
  */
 #include "output/doctor_report.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -390,7 +391,7 @@ static void facts(struct printer *p)
 
 /* ---- sites -------------------------------------------------------------------------------------- */
 
-/* "render_page (cache.c:19)", the line a person would look at first. */
+/* "render_page (cache.c:19)", or without symbols "?? 0x11d1c in memcached": where a person would look first. */
 static void site_text(const struct printer *p, uint32_t site, struct buf *b)
 {
 	uint32_t node = p->view && site < p->d->profile->nsites ? p->view->site_node[site] : 0;
@@ -403,7 +404,14 @@ static void site_text(const struct printer *p, uint32_t site, struct buf *b)
 	if (view_culprit(p->view, node))
 		node = view_culprit(p->view, node);
 	l = &p->view->locations[p->view->nodes[node].location];
-	text_clean(b, l->function ? l->function : "?");
+	if (l->function)
+		text_clean(b, l->function);
+	else
+		buf_printf(b, "?? 0x%" PRIx64, l->address);
+	if (!l->file && l->module != PROF_NO_MODULE) {
+		buf_puts(b, " in ");
+		text_clean(b, path_base(p->d->profile->modules[l->module].path));
+	}
 	if (l->file) {
 		buf_puts(b, " (");
 		text_clean(b, path_base(l->file));

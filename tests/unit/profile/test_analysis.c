@@ -116,10 +116,14 @@ static void names_are_told_apart(void **state)
 		                                "std::string::append(char const*)",
 		                                "void std::vector<A>::emplace_back<A>(A&&)",
 		                                "ztryrealloc",
+		                                "MemoryContextAllocZero",
+		                                "my_malloc",
+		                                "_emalloc",
+		                                "luaM_realloc_",
 		                                "_start",
 		                                "BUF_MEM_grow",
 		                                "alloc::raw_vec::finish_grow" };
-	static const char *const own[] = { "main", "my_malloc", "malloc_stats", "stdlib::f",
+	static const char *const own[] = { "main", "my_malloc_all", "malloc_stats", "stdlib::f",
 		                           "Foo::operator new_thing()" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(allocators); i++)

@@ -31,19 +31,21 @@ static uint64_t next_random(void)
 	return seed ^= seed << 17;
 }
 
-static size_t nseeds;
-static struct {
+static size_t nseeds, ndamaged;
+static struct seed {
 	uint8_t *data;
 	size_t size;
 	char name[64];
-} seeds[16];
+} seeds[16], damaged[16]; /* damaged-*: what the fuzzer found */
 
 static void load(const char *dir)
 {
 	struct dirent *e;
 	DIR *d = opendir(dir);
 
-	while (d && (e = readdir(d)) && nseeds < 16) {
+	while (d && (e = readdir(d)) && nseeds < 16 && ndamaged < 16) {
+		struct seed *s = strncmp(e->d_name, "damaged-", 8) ? &seeds[nseeds]
+		                                                   : &damaged[ndamaged];
 		char path[4096];
 		FILE *f;
 
@@ -53,10 +55,13 @@ static void load(const char *dir)
 		f = fopen(path, "r");
 		if (!f)
 			continue;
-		seeds[nseeds].data = malloc(65536);
-		seeds[nseeds].size = fread(seeds[nseeds].data, 1, 65536, f);
-		snprintf(seeds[nseeds].name, sizeof(seeds[nseeds].name), "%.63s", e->d_name);
-		nseeds++;
+		s->data = malloc(65536);
+		s->size = fread(s->data, 1, 65536, f);
+		snprintf(s->name, sizeof(s->name), "%.63s", e->d_name);
+		if (s == &seeds[nseeds])
+			nseeds++;
+		else
+			ndamaged++;
 		fclose(f);
 	}
 	if (d)
@@ -128,6 +133,14 @@ static void test_damage(void **state)
 	assert_true(worst <= 20); /* sanitized and on a busy machine, too */
 }
 
+/* Each once made the walk ask for all memory there is, crash, or go on without an end. */
+static void test_found(void **state)
+{
+	assert_true(ndamaged >= 1);
+	for (size_t i = 0; i < ndamaged; i++)
+		LLVMFuzzerTestOneInput(damaged[i].data, damaged[i].size);
+}
+
 static void test_random_bytes(void **state)
 {
 	uint8_t bytes[4096];
@@ -146,6 +159,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_seeds),
 		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_found),
 		cmocka_unit_test(test_random_bytes),
 	};
 	int r;

@@ -746,15 +746,25 @@ static bool rule_files(struct doctor_case *j, struct doctor_verdict *v)
 
 static bool rule_in_use(struct doctor_case *j, struct doctor_verdict *v)
 {
-	uint64_t bytes = in_use(j);
+	uint64_t bytes = in_use(j), other = class_bytes(j, DOCTOR_OTHER_LIVE);
+	bool unseen = other > bytes / 2; /* its allocator says how much, not what */
 
 	if (bytes < part(j->rss, 30) || explains(j, in_use_growth(j)))
 		return false;
 	claim(j, v, bytes, in_use_growth(j));
 	v->confidence = DOCTOR_HIGH;
-	title(j, v, "The program holds it: %B are in use and reachable", bytes);
-	evidence(j, v, "%C blocks; what is lost: %B", fact(j, FACT_BLOCKS),
-	         fact(j, FACT_LEAKED_BYTES));
+	if (unseen) {
+		title(j, v, "The program holds it: %B are in use", bytes);
+		evidence(j, v,
+		         "%B of it as %s says; what of that is lost, only a ledger of all blocks would tell",
+		         other, j->d->nallocators ? j->d->allocators[0].name : "the allocator");
+	} else {
+		title(j, v, "The program holds it: %B are in use and reachable", bytes);
+		evidence(j, v, "%C blocks; what is lost: %B", fact(j, FACT_BLOCKS),
+		         fact(j, FACT_LEAKED_BYTES));
+	}
+	if (unseen && !j->d->ledger)
+		remedy(j, v, "seep attach PID", "records who allocates from now on");
 	if (j->d->ledger)
 		remedy(j, v, "seep report PID", "says which lines allocated it");
 	else

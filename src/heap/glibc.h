@@ -34,6 +34,7 @@
 
 #define MAX_ARENAS 65536u
 #define MAX_SEGMENTS (1u << 20)
+#define MAX_SEGMENT (1ull << 44) /* bytes; no machine has so many */
 
 struct arena {
 	uint64_t address;
@@ -53,7 +54,7 @@ struct segment {
 	bool gaps; /* behind a fencepost can be somebody else's memory */
 	/*
 	 * A bit for each 16 bytes from first on: free but not in a bin.  In granules that are made when they are first needed,
-	 * since a segment may be as large as a damaged image says.  NULL: there are none.
+	 * since a damaged image may say that a segment is far larger than its memory.  NULL: there are none.
 	 */
 	uint64_t **marks;
 };

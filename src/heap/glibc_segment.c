@@ -24,6 +24,13 @@ static int add_segment(struct glibc *g, struct segment s)
 {
 	if (s.first + CHUNK_MIN > s.end || g->nsegments >= MAX_SEGMENTS)
 		return 0;
+	if (s.end - s.first > MAX_SEGMENT) {
+		heap_note(g->out->heap,
+		          "the heap at %#llx would be %llu TiB large: it is damaged, and left out",
+		          (unsigned long long)s.first,
+		          (unsigned long long)((s.end - s.first) >> 40));
+		return 0;
+	}
 	if (g->nsegments == g->segments_room) {
 		size_t room = g->segments_room ? g->segments_room * 2 : 64;
 		struct segment *grown = realloc(g->segments, room * sizeof(*grown));

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "heap/allocators.h"
 #include "output/emit.h"
 #include "output/units.h"
 #include "profile/profile.h"
@@ -138,8 +139,22 @@ static void memory_lines(struct printer *p)
 	field(p, "limit", &b);
 }
 
+/* The allocator that holds most, when that is another than the C library's; NULL: it is not. */
+static const struct doctor_allocator *other_malloc(const struct doctor *d)
+{
+	const struct doctor_allocator *most = NULL;
+
+	for (size_t i = 0; i < d->nallocators; i++)
+		if (allocator_known(d->allocators[i].live) &&
+		    d->allocators[i].live / 2 > d->facts[FACT_IN_USE] &&
+		    (!most || d->allocators[i].live > most->live))
+			most = &d->allocators[i];
+	return most;
+}
+
 static void head(struct printer *p)
 {
+	const struct doctor_allocator *other;
 	const struct doctor *d = p->d;
 	struct emit *e = p->e;
 	_cleanup_buf_ struct buf b = { 0 };
@@ -177,7 +192,15 @@ static void head(struct printer *p)
 		unit_duration(&b, d->facts[FACT_STOPPED]);
 	}
 	field(p, "process", &b);
-	if (d->layout[0] || d->allocator[0]) {
+	other = other_malloc(d);
+	if (other) {
+		buf_puts(&b, other->name);
+		buf_puts(&b, ", as it says itself; in use ");
+		unit_bytes(&b, other->live);
+		if (!d->ledger)
+			buf_puts(&b, "; no ledger, so no stacks");
+		field(p, "allocator", &b);
+	} else if (d->layout[0] || d->allocator[0]) {
 		buf_puts(&b, d->layout[0] ? d->layout : d->allocator);
 		if (doctor_fact(d, FACT_BLOCKS)) {
 			buf_puts(&b, "; in use ");

@@ -299,6 +299,28 @@ static void causes(void **state)
 	}
 }
 
+/* What another allocator says is in use is not called reachable: nobody looked. */
+static void another_allocators_word(void **state)
+{
+	const struct setting theirs[] = { CLASS(REACHABLE, MIB), CLASS(OTHER_LIVE, 60 * MIB), END };
+
+	(void)state;
+	for (int other = 0; other < 2; other++) {
+		struct doctor *d = healthy();
+		const struct doctor_verdict *v;
+
+		if (other)
+			set(d, theirs);
+		add_up(d);
+		assert_null(doctor_judge(d, NULL));
+		v = &d->verdicts[0];
+		assert_string_equal(v->cause, "in-use");
+		assert_int_equal(!strstr(v->title, "reachable"), other);
+		assert_int_equal(!strstr(v->evidence[0], "what is lost: "), other);
+		doctor_free(d);
+	}
+}
+
 /* Over a window what explains the growth comes first, however large something else is. */
 static void growth(void **state)
 {
@@ -425,8 +447,12 @@ static void no_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(split), cmocka_unit_test(causes),  cmocka_unit_test(growth),
-		cmocka_unit_test(json),  cmocka_unit_test(no_json),
+		cmocka_unit_test(split),
+		cmocka_unit_test(causes),
+		cmocka_unit_test(another_allocators_word),
+		cmocka_unit_test(growth),
+		cmocka_unit_test(json),
+		cmocka_unit_test(no_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "output/units.h"
 #include "profile/profile.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -196,7 +197,7 @@ static void emit_place(const struct summary *s, const struct view *v, const stru
 	const struct view_location *l = pl->location == UINT32_MAX ? NULL
 	                                                           : &v->locations[pl->location];
 	const char *file = "", *slash;
-	char where[512] = "";
+	char where[512] = "", unknown[32] = "??";
 
 	if (l)
 		file = l->file                       ? l->file
@@ -204,6 +205,8 @@ static void emit_place(const struct summary *s, const struct view *v, const stru
 		                                     : "";
 	slash = strrchr(file, '/');
 	snprintf(where, sizeof(where), "%s", slash ? slash + 1 : file);
+	if (l && !l->function && l->address)
+		snprintf(unknown, sizeof(unknown), "?? 0x%" PRIx64, l->address);
 	if (l && l->file && l->line)
 		snprintf(where, sizeof(where), "%s:%u", slash ? slash + 1 : file, l->line);
 	emit_row(s->e, 0, EMIT_PLAIN,
@@ -212,7 +215,7 @@ static void emit_place(const struct summary *s, const struct view *v, const stru
 	                                emit_count(pl->blocks),
 	                                emit_string(!l            ? "(stack unknown)"
 	                                            : l->function ? l->function
-	                                                          : "??"),
+	                                                          : unknown),
 	                                emit_string(where) });
 }
 

@@ -197,7 +197,7 @@ static struct seep_error *examine(struct doctor *d, struct image *img,
 	struct check_input in = { 0 };
 	struct doctor_look l = { .d = d, .img = img, .maps = maps, .in = &in, .ledger = opts->ledger };
 	const struct doctor_runtime *runtime = doctor_runtime_in(img);
-	struct seep_error *err = doctor_pages_take(img, &l.pages);
+	struct seep_error *err = doctor_pages_take(img, maps, &l.pages);
 
 	if (!err)
 		err = check_input_make(img, &co, &in);

@@ -49,7 +49,7 @@ uint64_t doctor_zeros_in_huge(struct doctor_look *l, uint64_t from, uint64_t to)
 	kinds = malloc(most);
 	if (!bytes || !kinds)
 		l->failed = true;
-	while (from < to && !l->failed) {
+	while (!l->failed && (from = doctor_pages_next(l->pages, from)) < to) {
 		uint64_t next = (from / HUGE_BYTES + 1) * HUGE_BYTES;
 		uint64_t end = next < to ? next : to;
 

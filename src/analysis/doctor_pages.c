@@ -12,6 +12,7 @@
 #include "analysis/doctor_private.h"
 #include "base/array.h"
 #include "base/error.h"
+#include "proc/memory.h"
 
 #define CHUNK_PAGES 65536u
 
@@ -48,7 +49,16 @@ static int add_page(struct doctor_pages *p, uint64_t at, uint8_t kind)
 	return 0;
 }
 
-struct seep_error *doctor_pages_take(const struct image *img, struct doctor_pages **ret)
+/* A reservation of terabytes, of which nothing is used. */
+static bool is_empty(const struct memory_maps *maps, const struct image_map *m)
+{
+	const struct memory_map *k = maps ? memory_map_of(maps, m->start) : NULL;
+
+	return k && k->start <= m->start && k->end >= m->end && !k->rss && !k->swap;
+}
+
+struct seep_error *doctor_pages_take(const struct image *img, const struct memory_maps *maps,
+                                     struct doctor_pages **ret)
 {
 	struct doctor_pages *p = calloc(1, sizeof(*p));
 	uint8_t *chunk = malloc(CHUNK_PAGES);
@@ -59,11 +69,13 @@ struct seep_error *doctor_pages_take(const struct image *img, struct doctor_page
 	for (size_t i = 0; i < img->nmaps && !r; i++) {
 		const struct image_map *m = &img->maps[i];
 
-		if (m->flags & (IMAGE_ABSENT | IMAGE_SHARED))
+		if (m->flags & (IMAGE_ABSENT | IMAGE_SHARED) || is_empty(maps, m))
 			continue;
 		for (uint64_t at = m->start; at < m->end && !r;) {
-			uint64_t n = (m->end - at) / p->page;
+			uint64_t n;
 
+			at = image_skip(img, at, m->end);
+			n = (m->end - at) / p->page;
 			n = n < CHUNK_PAGES ? n : CHUNK_PAGES;
 			if (!n)
 				break;
@@ -83,12 +95,11 @@ struct seep_error *doctor_pages_take(const struct image *img, struct doctor_page
 	return NULL;
 }
 
-void doctor_pages_get(const struct doctor_pages *p, uint64_t start, uint64_t npages, uint8_t *ret)
+/* The first run that ends behind start. */
+static size_t run_after(const struct doctor_pages *p, uint64_t start)
 {
-	uint64_t end = start + npages * p->page;
 	size_t lo = 0, hi = p->nruns;
 
-	memset(ret, 0, npages);
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
@@ -97,7 +108,24 @@ void doctor_pages_get(const struct doctor_pages *p, uint64_t start, uint64_t npa
 		else
 			lo = mid + 1;
 	}
-	for (; lo < p->nruns && p->runs[lo].start < end; lo++) {
+	return lo;
+}
+
+uint64_t doctor_pages_next(const struct doctor_pages *p, uint64_t start)
+{
+	size_t i = run_after(p, start);
+
+	if (i == p->nruns)
+		return UINT64_MAX;
+	return p->runs[i].start > start ? p->runs[i].start : start;
+}
+
+void doctor_pages_get(const struct doctor_pages *p, uint64_t start, uint64_t npages, uint8_t *ret)
+{
+	uint64_t end = start + npages * p->page;
+
+	memset(ret, 0, npages);
+	for (size_t lo = run_after(p, start); lo < p->nruns && p->runs[lo].start < end; lo++) {
 		const struct page_run *r = &p->runs[lo];
 		uint64_t from = r->start > start ? r->start : start;
 		uint64_t to = r->start + r->npages * p->page;

@@ -17,7 +17,12 @@ struct doctor_holder {
 
 /* Residency as it was before anything was read (doctor_pages.c). */
 struct doctor_pages;
-struct seep_error *doctor_pages_take(const struct image *img, struct doctor_pages **ret);
+struct memory_maps;
+/* maps: what the kernel counts of each mapping, so that empty ones are not gone through; NULL unknown. */
+struct seep_error *doctor_pages_take(const struct image *img, const struct memory_maps *maps,
+                                     struct doctor_pages **ret);
+/* The first page at or behind start that was there; UINT64_MAX: none. */
+uint64_t doctor_pages_next(const struct doctor_pages *p, uint64_t start);
 void doctor_pages_free(struct doctor_pages *p);
 /* IMAGE_PAGE_* of npages pages from start on. */
 void doctor_pages_get(const struct doctor_pages *p, uint64_t start, uint64_t npages, uint8_t *ret);

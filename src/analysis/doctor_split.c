@@ -526,7 +526,7 @@ static struct tally tally_pages(struct splitter *s, uint64_t from, uint64_t to)
 {
 	struct tally t = { 0 };
 
-	while (from < to) {
+	while ((from = doctor_pages_next(s->look->pages, from)) < to) {
 		uint64_t n = (to - from) / s->page;
 
 		if (n > CHUNK_PAGES)

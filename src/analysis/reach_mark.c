@@ -18,13 +18,15 @@
  * enough to do, so that a chain of pointers stays with one thread.
  */
 #include "analysis/reach_work.h"
+#include "proc/image.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PIECE (UINT64_C(1) << 22) /* of a root or a large block: one task */
-#define HELP_AT 4                 /* pending segments and tasks that are worth waking a helper */
+#define PIECE (UINT64_C(1) << 22)  /* of a root or a large block: one task */
+#define SPARSE (UINT64_C(1) << 26) /* worth asking where its first page is */
+#define HELP_AT 4                  /* pending segments and tasks that are worth waking a helper */
 
 static void wake(struct mark *m)
 {
@@ -84,8 +86,18 @@ void work_pieces(struct mark *m, uint64_t start, uint64_t end)
 {
 	uint64_t over = m->unaligned ? 7 : 0;
 
-	for (uint64_t at = start; at < end; at += PIECE)
+	for (uint64_t at = start; at < end; at += PIECE) {
+		if (end - at > SPARSE) { /* may be a reservation of which little is used */
+			uint64_t next = image_skip(m->img, at, end);
+			uint64_t skip = next > at + over ? (next - over - at) / PIECE * PIECE : 0;
+
+			__atomic_fetch_add(&m->skipped, skip, __ATOMIC_RELAXED);
+			at += skip;
+			if (at >= end)
+				break;
+		}
 		push_task(m, at, end - at <= PIECE + over ? end : at + PIECE + over);
+	}
 }
 
 /* ---- who does what --------------------------------------------------------------------------- */
@@ -300,7 +312,7 @@ struct hit *mark_hits(struct mark *m, size_t *ret_n)
 
 struct mark_sums mark_sums(const struct mark *m)
 {
-	struct mark_sums s = { .scanned = chase_scanned(&m->chase, m->ix),
+	struct mark_sums s = { .scanned = chase_scanned(&m->chase, m->ix) + m->skipped,
 		               .memory = sizeof(*m) + m->npending_words * 16 +
 		                         m->tasks_cap * sizeof(*m->tasks) +
 		                         m->nhits * sizeof(*m->hits) };

@@ -77,6 +77,7 @@ struct mark {
 	size_t cursor;
 	struct task *tasks; /* under lock */
 	size_t ntasks, tasks_cap;
+	uint64_t skipped;    /* atomic; bytes that no task is made for: nothing is there */
 	uint32_t tasks_seen; /* ntasks, atomic */
 	pthread_mutex_t lock;
 	pthread_cond_t help, done, fetched;

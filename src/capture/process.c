@@ -12,6 +12,8 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "proc/guardian.h"
+#include "proc/procfs.h"
 #include "wire/ledger.h"
 
 #include <ctype.h>
@@ -72,6 +74,19 @@ int process_stat(pid_t pid, uint64_t *ret_start_ticks, char *ret_state, uint64_t
 	*ret_state = state;
 	*ret_threads = threads;
 	return 0;
+}
+
+bool process_is_clone(pid_t pid, pid_t tracer)
+{
+	uint64_t start, since, threads;
+	struct procfs_status st;
+	char state;
+
+	if (!tracer || procfs_status(tracer, &st) < 0 || strcmp(st.name, GUARDIAN_NAME) != 0)
+		return false;
+	/* What it looks at was there before; in one tick of 10 ms the copy can have been made, and hardly a program begun. */
+	return process_stat(pid, &start, &state, &threads) == 0 &&
+	       process_stat(tracer, &since, &state, &threads) == 0 && start >= since;
 }
 
 int process_open_statm(pid_t pid)

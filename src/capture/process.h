@@ -26,6 +26,12 @@ enum writer_state writer_state(const struct ledger_header *h, const struct stat 
 int process_stat(pid_t pid, uint64_t *ret_start_ticks, char *ret_state, uint64_t *ret_threads);
 
 /*
+ * Whether it is no program of its own, but the copy of one that a seep (this or another) looks at: traced by a guardian, and
+ * younger than that.  tracer: of the process, 0 none.
+ */
+bool process_is_clone(pid_t pid, pid_t tracer);
+
+/*
  * A descriptor of /proc/PID/statm, which keeps meaning the same process when the pid is used again; and the
  * bytes resident as it tells them now.  Negative errno; -ESRCH: it has ended, and has no memory any more.
  */

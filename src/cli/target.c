@@ -17,6 +17,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/parse.h"
+#include "capture/process.h"
+#include "proc/procfs.h"
 
 #define LISTED 8 /* pids named when a name is not unique */
 
@@ -48,6 +50,7 @@ static struct seep_error *find_by_name(const char *name, pid_t *ret_pid)
 {
 	_cleanup_buf_ struct buf pids = { 0 };
 	DIR *proc = opendir("/proc");
+	struct procfs_status status;
 	struct dirent *e;
 	pid_t found = 0;
 	size_t n = 0;
@@ -58,7 +61,8 @@ static struct seep_error *find_by_name(const char *name, pid_t *ret_pid)
 		uint64_t pid;
 
 		if (parse_u64(e->d_name, &pid) < 0 || pid > INT_MAX || (pid_t)pid == getpid() ||
-		    !has_name((pid_t)pid, name))
+		    !has_name((pid_t)pid, name) || procfs_status((pid_t)pid, &status) < 0 ||
+		    process_is_clone((pid_t)pid, status.tracer))
 			continue;
 		found = (pid_t)pid;
 		if (n++ < LISTED)

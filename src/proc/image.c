@@ -55,6 +55,11 @@ void image_pages(const struct image *img, uint64_t start, uint64_t npages, uint8
 		img->ops->resident(img, start, npages, ret); /* the same bits */
 }
 
+uint64_t image_skip(const struct image *img, uint64_t start, uint64_t end)
+{
+	return img->ops->skip && start < end ? img->ops->skip(img, start, end) : start;
+}
+
 void image_note(struct image *img, const char *fmt, ...)
 {
 	char **grown = realloc(img->notes, (img->nnotes + 1) * sizeof(*grown)), *text;

@@ -113,6 +113,8 @@ struct image_ops {
 	size_t (*read)(const struct image *img, uint64_t addr, void *buf, size_t len);
 	void (*resident)(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 	const void *(*peek)(const struct image *img, uint64_t addr, size_t len);
+	/* image_skip(); NULL: nobody knows. */
+	uint64_t (*skip)(const struct image *img, uint64_t start, uint64_t end);
 	/* Of each page its IMAGE_PAGE_* bits; NULL: what `resident` says. */
 	void (*pages)(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 	struct seep_error *(*resume)(struct image *img);
@@ -181,6 +183,11 @@ static inline void image_resident(const struct image *img, uint64_t start, uint6
 	img->ops->resident(img, start, npages, ret);
 }
 
+/*
+ * Where the first page in [start, end) is that may be present or swapped; `end` when there is none.  So a program's 8 TB of
+ * reserved addresses need not be asked about page by page; where nobody knows (kernels before 6.7) it is `start`.
+ */
+uint64_t image_skip(const struct image *img, uint64_t start, uint64_t end);
 /* IMAGE_PAGE_* of npages pages from start on. */
 void image_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 

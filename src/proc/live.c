@@ -94,6 +94,7 @@ static void process_release(struct image *img)
 static const struct image_ops process_ops = {
 	.read = process_read,
 	.resident = process_resident,
+	.skip = process_skip,
 	.pages = process_pages,
 	.resume = process_resume,
 	.release = process_release,

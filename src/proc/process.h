@@ -19,14 +19,16 @@ struct process {
 	int pagemap;      /* of the same; -1: not readable */
 	int aside_mem,
 		aside_pagemap; /* of the target, for IMAGE_ASIDE mappings of a clone; both -1: there are none */
-	_Atomic bool by_fd; /* process_vm_readv() is refused here: /proc/PID/mem it is */
-	uint64_t *words;    /* registers of all threads */
+	_Atomic bool no_scan; /* the kernel has no PAGEMAP_SCAN */
+	_Atomic bool by_fd;   /* process_vm_readv() is refused here: /proc/PID/mem it is */
+	uint64_t *words;      /* registers of all threads */
 	char *exe, *command;
 };
 
 /* process_memory.c: what struct image_ops asks for. */
 size_t process_read(const struct image *img, uint64_t addr, void *buf, size_t len);
 void process_resident(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
+uint64_t process_skip(const struct image *img, uint64_t start, uint64_t end);
 void process_pages(const struct image *img, uint64_t start, uint64_t npages, uint8_t *ret);
 
 /*

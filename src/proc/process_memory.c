@@ -135,6 +135,8 @@ struct scan_argument {
 };
 
 #define SCAN_CALL _IOWR('f', 16, struct scan_argument)
+#define SCAN_PRESENT (1u << 3)
+#define SCAN_SWAPPED (1u << 4)
 #define SCAN_ZERO (1u << 5)
 #define SCAN_HUGE (1u << 6)
 
@@ -170,6 +172,54 @@ static void scan_pages(int fd, uint64_t page, uint64_t start, uint64_t npages, u
 		}
 		a.start = a.walk_end;
 	}
+}
+
+static uint64_t first_page(struct process *p, int fd, uint64_t start, uint64_t end)
+{
+	struct scan_region region = { 0 };
+	struct scan_argument a = { .size = sizeof(a),
+		                   .start = start,
+		                   .end = end,
+		                   .vec = (uint64_t)(uintptr_t)&region,
+		                   .vec_len = 1,
+		                   .max_pages = 1,
+		                   .category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		                   .return_mask = SCAN_PRESENT | SCAN_SWAPPED };
+	int n;
+
+	if (fd < 0 || atomic_load_explicit(&p->no_scan, memory_order_relaxed))
+		return start;
+	n = ioctl(fd, SCAN_CALL, &a);
+	if (n < 0) {
+		if (errno == ENOTTY || errno == EINVAL)
+			atomic_store(&p->no_scan, true);
+		return start;
+	}
+	if (n > 0)
+		return region.start > start && region.start < end ? region.start : start;
+	return a.walk_end >= end ? end : start;
+}
+
+uint64_t process_skip(const struct image *img, uint64_t start, uint64_t end)
+{
+	struct process *p = img->priv;
+	uint64_t page = img->page_size, at = start & ~(page - 1), found;
+
+	end = (end + page - 1) & ~(page - 1);
+	if (p->aside_mem < 0) {
+		found = first_page(p, p->pagemap, at, end);
+		return found > start ? found : start;
+	}
+	for (size_t i = image_map_after(img, at); i < img->nmaps && img->maps[i].start < end; i++) {
+		const struct image_map *m = &img->maps[i];
+		uint64_t from = m->start > at ? m->start : at, to = m->end < end ? m->end : end;
+
+		found = first_page(p, m->flags & IMAGE_ASIDE ? p->aside_pagemap : p->pagemap, from,
+		                   to);
+		if (found < to)
+			return found > start ? found : start;
+	}
+	return end;
 }
 
 /* The pages in [start, end) of mappings that the clone has not: as they are in the process. */

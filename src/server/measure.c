@@ -74,8 +74,9 @@ bool running_read(int32_t pid, struct running *ret, bool *ret_denied)
 
 	*ret_denied = false;
 	if (procfs_status(pid, &status) < 0 || status.kthread || !status.has_size ||
-	    status.tgid != pid || process_stat(pid, &r.start_ticks, &state, &r.threads) < 0 ||
-	    state == 'Z' || state == 'X')
+	    status.tgid != pid || process_is_clone(pid, status.tracer) ||
+	    process_stat(pid, &r.start_ticks, &state, &r.threads) < 0 || state == 'Z' ||
+	    state == 'X')
 		return false;
 	r.exe = procfs_exe(pid);
 	if (!r.exe) {

@@ -56,6 +56,20 @@ def every_cause(w):
 
 
 @case
+def reserved_addresses_are_not_gone_through(w):
+    """68 TB of them: page by page that would take minutes, and a check's roots some more."""
+    t = Target(w, 'reserved')
+    d = doctor(w, t.truth['pid'])
+    first_is(d, t.truth['cause'], 'reserved')
+    agrees(d, t.truth, 'reserved')
+    for way in ('--clone', '--no-clone'):
+        found = w.check(t.truth['pid'], way)
+        check_equal((found.total('definite'), found.total('possible')), ((0, 0), (0, 0)), way)
+        check(found.total('reachable')[0] >= 1, way, found.classes)
+    t.end(w)
+
+
+@case
 def stopped_instead_of_cloned(w):
     for name in ('leak', 'holes', 'thread_tops'):
         check_equal(examine(w, name, '--no-clone')['how'], 'stopped', name)

@@ -2,12 +2,13 @@
 """seep serve: what is shown is what the process and `seep report` say; what is recorded stays."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
 import time
 
-from harness import SEEP, SERVICE, Skip, case, check, check_between, check_equal, main, need_program, need_root, wait_for
+from harness import SEEP, SERVICE, Skip, case, check, check_between, check_equal, main, need_program, need_root, need_target, wait_for
 from serve_client import Server, nodes, tracked_service
 
 MIB = 1 << 20
@@ -141,6 +142,38 @@ def trim_with_its_dry_run(w):
     found = server.get('/api/v1/processes/%d/findings' % process)['trim']
     check_equal(found['dry_run'], False, 'the newest trim')
     service.ask('/burst')
+
+
+@case
+def a_copy_that_is_looked_at_is_no_process(w):
+    """A check looks at a clone of the process, of the same name: neither listed, nor recorded, nor found by that name."""
+    program = w.file('only_one')
+    shutil.copy(need_target('million_sites'), program)
+    target = w.start([program, '1000', '1000000', 'hold'], stdin=subprocess.PIPE)
+    check_equal(target.stdout.readline(), 'ready\n', 'the target')
+    server = Server(w, '--watch', 'only_one', '--every', '1s')
+    server.find(target.pid, watched=True)
+    looker = w.start([SEEP, 'check', str(target.pid)])
+
+    def copies():
+        with open('/proc/%d/task/%d/children' % (target.pid, target.pid)) as f:
+            return [int(n) for n in f.read().split()]
+    while not copies():
+        check(looker.poll() is None, 'the check ended before its copy was seen')
+    os.kill(looker.pid, signal.SIGSTOP)
+    clone = copies()
+    check_equal(len(clone), 1, 'copies')
+    try:
+        before = server.get('/api/v1/server')['now_ms']
+        wait_for(lambda: server.get('/api/v1/server')['now_ms'] > before + 1000, 'some looks around')
+        check_equal([p['pid'] for p in server.processes(q='only_one')], [target.pid], 'processes')
+        check_equal(copies(), clone, 'the copy is still there')
+        by_name = w.seep('check', '--leak-check=summary', 'only_one')
+        check_equal(by_name.status, 0, by_name.describe())
+    finally:
+        os.kill(looker.pid, signal.SIGCONT)
+    check_equal(w.finish(looker).status, 0, 'the check')
+    check_equal([p['pid'] for p in server.processes(q='only_one')], [target.pid], 'processes that were recorded')
 
 
 @case

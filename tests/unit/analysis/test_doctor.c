@@ -88,7 +88,7 @@ static void split(void **state)
 
 	(void)state;
 	blocks[1].flags = REACH_DEFINITE << BLOCK_CLASS_SHIFT;
-	assert_null(doctor_pages_take(img, &l.pages));
+	assert_null(doctor_pages_take(img, NULL, &l.pages));
 	assert_null(doctor_split(&l));
 	assert_int_equal(d->classes[DOCTOR_REACHABLE], 1000 + 0xd98);
 	assert_int_equal(d->classes[DOCTOR_LEAKED], 0xf8);

@@ -64,14 +64,16 @@ const CLASSES: [string, string, string][] = [
 
 function CheckCard({ id, when, document }: { id: number; when: number; document: Document }) {
 	const check = list(document?.checks).at(-1) ?? document, classes = check?.classes ?? {}, complete = check?.completeness ?? {};
-	const lost = ['definite', 'indirect', 'possible'].reduce((sum, c) => sum + (num(classes[c]?.bytes) ?? 0), 0);
-	const whole = Math.max(1, CLASSES.reduce((sum, [c]) => sum + (num(classes[c]?.bytes) ?? 0), 0));
+	const size = (c: string) => num(classes[c]?.bytes) ?? 0, sure = size('definite') + size('indirect'), lost = sure + size('possible'), tone = sure ? 'bad' : lost ? 'warn' : 'good';
+	/* Pointers to their inside may be all that a program keeps. */
+	const perhaps = num(check?.header) ? `Most possibly lost blocks are pointed to ${check.header} bytes behind their start, as where a program puts a header in front of each: then they are in use (seep check --presets=lsan).` : 'Only pointers to their inside lead to these blocks: they may be lost, or not.';
+	const whole = Math.max(1, CLASSES.reduce((sum, [c]) => sum + size(c), 0));
 	const frames = list(check?.frames), records = list(check?.records).filter(r => ['definite', 'possible', 'indirect'].includes(r.class));
 	const notes = list(complete.notes).filter(n => typeof n === 'string');
 	return (
-		<Card title="Leak check" when={when} tone={lost ? 'bad' : 'good'} badge={<Badge tone={lost ? 'bad' : 'good'}>{lost ? `${bytes(lost)} lost` : 'nothing lost'}</Badge>}
+		<Card title="Leak check" when={when} tone={tone} badge={<Badge tone={tone}>{lost ? `${bytes(lost)} ${sure ? '' : 'possibly '}lost` : 'nothing lost'}</Badge>}
 			next={<>
-				<span>{lost ? 'No pointer leads to these blocks any more: the lines above allocated them, and they or their callers lost the last one.' : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
+				<span>{sure ? 'No pointer leads to these blocks any more: the lines above allocated them, and they or their callers lost the last one.' : lost ? perhaps : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
 				<span class="row">
 					{lost > 0 && <button type="button" onClick={() => go({ show: 'icicle', value: 'leaked', base: '', from: 0, to: 0, view: '', z: '' }, true)}>Lost blocks as icicle</button>}
 					<button type="button" onClick={() => act('check')}>Check again</button>
@@ -81,7 +83,7 @@ function CheckCard({ id, when, document }: { id: number; when: number; document:
 				{CLASSES.map(([key, title, tone]) => (
 					<tr key={key} class={num(classes[key]?.bytes) ? '' : 'dim'}>
 						<th scope="row">{title}</th><td class="num">{bytes(num(classes[key]?.bytes))}</td><td class="num">{num(classes[key]?.blocks) === null ? '' : plural(classes[key].blocks, 'block')}</td>
-						<td class="bar-cell"><Share share={(num(classes[key]?.bytes) ?? 0) / whole} tone={tone} /></td>
+						<td class="bar-cell"><Share share={size(key) / whole} tone={tone} /></td>
 					</tr>
 				))}
 			</tbody></table>

@@ -60,12 +60,22 @@ async function until(look, want, what) {
 }
 
 const page = await open(browser, url), $ = s => page.locator(s), parameter = name => new URL(page.url()).searchParams.get(name);
+/* A table leaves columns out rather than cutting one off. */
+async function fits(what) {
+	const size = page.viewportSize();
+	for (const width of [1600, 1440, 1280, 1180, 1060, 960, 860, 800, 700, 560]) {
+		await page.setViewportSize({ ...size, width });
+		await until(() => $('.table').first().evaluate(t => t.scrollWidth - t.clientWidth), over => over <= 1, `${what}: columns cut off at ${width} px`);
+	}
+	await page.setViewportSize(size);
+}
 const told = () => $('.picture-told').first().textContent();
 
 await step('the list shows processes; the tracked ones come first', page, async () => {
 	await $('.tr').first().waitFor();
 	await until(() => $('.tr').count(), n => n >= 1, 'rows');
 	check(await $('.tr .badge.good').count() > 0, 'none is tracked');
+	await fits('processes');
 });
 if (mock)
 	await step('a hostile name is text', page, async () => {
@@ -101,6 +111,7 @@ await step('it grows: the timeline shows it, and the sites name the line', page,
 	check(first.includes(leak) && first.includes(line), `the first row is ${first}`);
 	check(first.includes('growing'), `its verdict is not in ${first}`);
 	check(await $('.tr .spark-line').count() > 0, 'no course');
+	await fits('sites');
 });
 await step('a row opens: the whole stack, the line to look at marked', page, async () => {
 	await $('.tr').first().click();

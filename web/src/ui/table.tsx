@@ -11,7 +11,7 @@ export interface Column<Row> {
 	width: string; // of a grid's column
 	right?: boolean;
 	sort?: string; // what to sort by, where one can
-	from?: number; // shown from this width of the table on
+	from?: number; // shown from this width of the table on, if there is room for those before it
 	cell(row: Row, i: number): ComponentChildren;
 }
 
@@ -36,6 +36,7 @@ interface Props<Row> {
 	expanded?(row: Row): boolean | null; // null: has nothing below
 }
 
+const PADDING = 22; // of a row: parts.css
 const MORE = 8; // rows beyond the edges
 
 export function Table<Row>(p: Props<Row>) {
@@ -75,7 +76,10 @@ export function Table<Row>(p: Props<Row>) {
 	const from = Math.max(0, rowAt(view.top) - MORE), to = Math.min(p.count, rowAt(view.top + view.height) + MORE);
 	useEffect(() => p.onRange?.(from, to), [from, to, p.count, p.onRange]);
 
-	const columns = p.columns.filter(c => !c.from || view.width >= c.from), template = columns.map(c => c.width).join(' ');
+	/* What matters less (`from` is later) is left out before anything is cut off. */
+	let room = view.width - PADDING;
+	const shown = [...p.columns].sort((a, b) => (a.from ?? 0) - (b.from ?? 0)).filter(c => (room -= parseInt(c.width.replace(/^\D+/, ''))) >= 0 && view.width >= (c.from ?? 0) || !c.from);
+	const columns = p.columns.filter(c => shown.includes(c)), template = columns.map(c => c.width).join(' ');
 	const reveal = (i: number) => {
 		const b = box.current!, y = topOf(i), head = 30;
 		if (y < b.scrollTop) b.scrollTop = y;

@@ -33,11 +33,11 @@ export function ProcessesView() {
 	const most = Math.max(1, ...rows.map(p => p.rss_bytes ?? 0));
 	const columns: Column<Process>[] = [
 		{ key: 'name', title: 'Process', width: 'minmax(170px, 0.9fr)', cell: p => <span class="proc-name"><a href={'/?p=' + encodeURIComponent(who(p))} onClick={e => { if (!e.ctrlKey && !e.metaKey && !e.shiftKey && !e.button) { e.preventDefault(); visit(who(p)); } }}>{clean(p.name)}</a>{p.label && <span class="dim"> {clean(p.label)}</span>}{p.watched && <Badge tone="info" title="recorded by itself">watched</Badge>}</span> },
-		{ key: 'pid', title: 'PID', width: '74px', right: true, sort: 'pid', cell: p => <span class="num">{p.state === 'file' ? '' : p.pid}</span> },
+		{ key: 'pid', title: 'PID', width: '74px', right: true, sort: 'pid', from: 380, cell: p => <span class="num">{p.state === 'file' ? '' : p.pid}</span> },
 		{ key: 'rss', title: 'RSS', width: '92px', right: true, sort: 'rss', cell: p => bytes(p.rss_bytes) },
 		{ key: 'bar', title: '', width: '70px', from: 900, cell: p => <Share share={(p.rss_bytes ?? 0) / most} /> },
-		{ key: 'growth', title: 'Growth', hint: 'in use where it is tracked, else RSS; over the last minutes', width: '118px', right: true, sort: 'growth', from: 480, cell: p => <Change>{growth(p.growth ?? p.rss_growth)}</Change> },
-		{ key: 'tracked', title: 'Tracked', width: '120px', from: 560, cell: p => <Tracked p={p} /> },
+		{ key: 'growth', title: 'Growth', hint: 'in use where it is tracked, else RSS; over the last minutes', width: '104px', right: true, sort: 'growth', from: 480, cell: p => <Change>{growth(p.growth ?? p.rss_growth)}</Change> },
+		{ key: 'tracked', title: 'Tracked', width: '142px', from: 560, cell: p => <Tracked p={p} /> },
 		{ key: 'inuse', title: 'In use', width: '88px', right: true, sort: 'inuse', from: 640, cell: p => (p.inuse_bytes === null ? '' : bytes(p.inuse_bytes)) },
 		{ key: 'allocator', title: 'Allocator', width: '88px', from: 760, cell: p => <span class="dim">{clean(p.allocator ?? '')}</span> },
 		{ key: 'limit', title: 'Of limit', hint: 'how full its memory cgroup is', width: '76px', right: true, from: 980, cell: p => p.cgroup_limit_bytes && p.cgroup_bytes !== null ? <span class={p.cgroup_bytes / p.cgroup_limit_bytes > 0.9 ? 'more' : ''}>{percent(p.cgroup_bytes / p.cgroup_limit_bytes)}</span> : '' },

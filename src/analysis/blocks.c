@@ -16,9 +16,9 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/tracker_name.h"
 #include "capture/blocks.h"
 #include "proc/image.h"
-#include "proc/modules.h"
 #include "profile/profile.h"
 
 #define MAX_SIZE ((1ull << 40) - 1)

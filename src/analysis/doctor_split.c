@@ -24,8 +24,8 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/tracker_name.h"
 #include "heap/heap.h"
-#include "proc/modules.h"
 
 #define BIN_WORDS 48u    /* fd, bk, fd_nextsize, bk_nextsize behind the header */
 #define TOP_WORDS 16u    /* a header */

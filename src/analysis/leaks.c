@@ -22,7 +22,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
-#include "proc/modules.h"
+#include "base/tracker_name.h"
 #include "profile/profile.h"
 
 #define FINGERPRINT_FRAMES 12

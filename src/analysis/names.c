@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "proc/modules.h"
+#include "base/tracker_name.h"
 
 /* Namespaces of the languages' own libraries. */
 static const char *const runtime_prefixes[] = {

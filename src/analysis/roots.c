@@ -17,8 +17,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/idmap.h"
+#include "base/tracker_name.h"
 #include "proc/image.h"
-#include "proc/modules.h"
 
 #define PAGE UINT64_C(4096)
 #define RED_ZONE 128

@@ -23,7 +23,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "proc/modules.h"
+#include "base/tracker_name.h"
 #include "profile/profile.h"
 
 #define GENERATED_FRAMES 12 /* valgrind's own --num-callers */

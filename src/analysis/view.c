@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "base/idmap.h"
 #include "base/large.h"
-#include "proc/modules.h"
+#include "base/tracker_name.h"
 #include "profile/profile.h"
 
 #define MATCH_FOCUS 0x1u

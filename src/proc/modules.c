@@ -249,12 +249,3 @@ void modules_free(struct image_module *modules, size_t n)
 		free((char *)modules[i].path);
 	free(modules);
 }
-
-bool module_is_tracker(const char *path)
-{
-	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-
-	if (!strncmp(base, "memfd:", 6))
-		base += 6;
-	return !strncmp(base, "libseep.so", 10) || !strncmp(base, "libseep-musl.so", 15);
-}

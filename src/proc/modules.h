@@ -17,9 +17,6 @@
 struct seep_error *modules_find(struct image *img);
 void modules_free(struct image_module *modules, size_t n);
 
-/* Whether a path is the tracker's: libseep.so, the one for musl, or the copy of one that a process was given in memory. */
-bool module_is_tracker(const char *path);
-
 /* An ELF header this program can use: 64-bit, little-endian, with program headers of the usual size. */
 bool modules_ehdr_ok(const Elf64_Ehdr *eh);
 /* The GNU build-id among notes; returns its length (at most 20 are copied), 0: none. */

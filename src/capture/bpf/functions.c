@@ -20,8 +20,8 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/tracker_name.h"
 #include "capture/bpf/place.h"
-#include "proc/modules.h"
 
 #define SYMBOLS_MOST 50000000u
 

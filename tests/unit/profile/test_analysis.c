@@ -16,7 +16,7 @@
 #include "analysis/view.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "proc/modules.h"
+#include "base/tracker_name.h"
 #include "synth.h"
 
 static const struct measure inuse_bytes = { MEASURE_INUSE, false };

@@ -160,13 +160,25 @@ void *late_dlsym(void *handle, const char *name)
 
 /* ---- beginning and end ------------------------------------------------------------------------ */
 
-static void resolve(void)
+static int resolve_all(struct dl_phdr_info *info, size_t size, void *unused)
 {
-	if (tracker_resolved())
-		return;
+	(void)info;
+	(void)size;
+	(void)unused;
 	late_real.dlopen = (__typeof__(late_real.dlopen))symbol_anywhere("dlopen");
 	late_real.dlsym = (__typeof__(late_real.dlsym))symbol_anywhere("dlsym");
 	tracker_resolve_late();
+	return 1; /* once is enough */
+}
+
+/*
+ * Names that no module has are looked for in all of them, also in those that another thread unloads just then.  In the callback
+ * the loader's lock is held, and what is on its list stays mapped.
+ */
+static void resolve(void)
+{
+	if (!tracker_resolved())
+		dl_iterate_phdr(resolve_all, NULL);
 }
 
 static bool one_thread(void)

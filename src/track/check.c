@@ -213,7 +213,7 @@ void check_bring_up_to_date(void)
 static bool turned_off(void)
 {
 	int (*off)(void) = NULL;
-	void *p = symbol_anywhere("__lsan_is_turned_off");
+	void *p = symbol_anywhere_locked("__lsan_is_turned_off");
 
 	memcpy(&off, &p, sizeof(off));
 	return off && off();

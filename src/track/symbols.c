@@ -191,3 +191,26 @@ void *symbol_anywhere(const char *name)
 
 	return symbol_first(name, &module);
 }
+
+struct question {
+	const char *name;
+	void *answer;
+};
+
+static int answer(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct question *q = arg;
+
+	(void)info;
+	(void)size;
+	q->answer = symbol_anywhere(q->name);
+	return 1; /* once is enough */
+}
+
+void *symbol_anywhere_locked(const char *name)
+{
+	struct question q = { .name = name };
+
+	dl_iterate_phdr(answer, &q);
+	return q.answer;
+}

@@ -460,6 +460,11 @@ void *symbol_next(const char *name, const char **ret_module);
 bool symbol_before_us(const char *name); /* a module in front of us defines it */
 void *symbol_first(const char *name, const char **ret_module); /* of any module but us */
 void *symbol_anywhere(const char *name);
+/*
+ * With the loader's lock, for a name that no module may have: without it, other threads must not unload anything meanwhile.  Not on
+ * an event path.
+ */
+void *symbol_anywhere_locked(const char *name);
 void real_resolve(void);
 void allocator_note(void); /* into the header: whose malloc it is, and whether the program bypasses us */
 extern bool cxx_direct; /* operator new and delete do not go through malloc: they are events themselves */

@@ -16,6 +16,7 @@ from harness import SEEP, SOAK, check, check_equal, main, case, wait_for
 
 ROUNDS = int(os.environ.get('SEEP_ATTACH_ROUNDS', 1000 if SOAK else 10))
 KILLS = int(os.environ.get('SEEP_ATTACH_KILLS', 40 if SOAK else 2))  # of each of the five
+FIRST = 400 if SOAK else 20
 MEASURED = 5 if SOAK else 1  # pieces of load before and after
 PATIENCE = 4  # so many times as many, when the machine is busy
 SLOWER = 1.15  # what a request may cost more afterwards: pieces of load differ by as much
@@ -145,6 +146,22 @@ def python_again_and_again(w):
 @case
 def exceptions_and_dlopen_again_and_again(w):
     cycles(w, Storm)
+
+
+@case
+def libraries_come_and_go_at_the_first_attach(w):
+    """What a tracker finds out once for each process, it finds out here again and again: fresh ones, that load and unload."""
+    for _ in range(FIRST):
+        victim = Storm(w)
+        attacher = Attacher(w, victim)
+        check(victim.served(), 'all its threads are at it')
+        if attacher.attach('--full'):
+            attacher.detach()
+        check(victim.served(), 'it goes on')
+        victim.process.kill()
+        w.finish(victim.process)
+        check(len(attacher.refused) <= 1, attacher.refused)
+    say('%d processes attached to for the first time' % FIRST)
 
 
 @case

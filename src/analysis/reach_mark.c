@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PIECE (UINT64_C(1) << 22)  /* of a root or a large block: one task */
@@ -348,12 +349,14 @@ void mark_forget_chase(struct mark *m)
 struct mark *mark_new(const struct image *img, struct index *ix, struct block *blocks,
                       const struct reach_options *opts)
 {
-	struct mark *m = calloc(1, sizeof(*m));
+	struct mark *m = aligned_alloc(CACHE_LINE,
+	                               sizeof(*m)); /* a multiple of it: its workers are aligned */
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	bool failed = false;
 
 	if (!m)
 		return NULL;
+	memset(m, 0, sizeof(*m));
 	m->img = img;
 	m->ix = ix;
 	m->blocks = blocks;

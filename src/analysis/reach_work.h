@@ -16,7 +16,9 @@
 #define TRAIL 32
 #define WINDOW ((size_t)(2 * SEGMENT_SIZE))
 #define DEFER 8192
+#define CACHE_LINE 64
 
+/* Each on lines of its own: what one thread writes, the other does not wait for. */
 struct worker {
 	struct mark *mark;
 	pthread_t thread;
@@ -49,7 +51,7 @@ struct worker {
 	bool failed;
 	/* Of the caller's, and written by it, under lock: nobody else is at work, nor begins before this is cleared. */
 	bool alone;
-};
+} __attribute__((aligned(CACHE_LINE)));
 
 struct task {
 	uint64_t start, end;
@@ -77,7 +79,6 @@ struct mark {
 	size_t cursor;
 	struct task *tasks; /* under lock */
 	size_t ntasks, tasks_cap;
-	uint64_t skipped;    /* atomic; bytes that no task is made for: nothing is there */
 	uint32_t tasks_seen; /* ntasks, atomic */
 	pthread_mutex_t lock;
 	pthread_cond_t help, done, fetched;
@@ -94,6 +95,7 @@ struct mark {
 	size_t nhits;
 	struct worker workers[MAX_WORKERS];
 	unsigned int nworkers, nthreads;
+	uint64_t skipped; /* atomic; bytes that no task is made for: nothing is there */
 };
 
 static inline uint64_t load64(const uint64_t *p)

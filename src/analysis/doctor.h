@@ -262,6 +262,9 @@ struct doctor {
 	uint64_t until_limit_ns; /* at that rate, until the limit (the cgroup's or the machine's); UINT64_MAX: never */
 };
 
+/* Of the other allocators the one that says it holds the most; NULL: none says. */
+const struct doctor_allocator *doctor_largest_allocator(const struct doctor *d);
+
 struct doctor_options {
 	const char *ledger; /* path; NULL: none */
 	const char *const *debug_dirs;

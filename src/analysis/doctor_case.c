@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/units.h"
+#include "heap/allocators.h"
 
 uint64_t case_bytes(const struct doctor_case *j, enum doctor_class c)
 {
@@ -148,4 +149,15 @@ void say_trust(struct doctor_case *j, struct doctor_verdict *v, uint64_t value, 
 	v->confidence = value >= 2 * threshold ? DOCTOR_HIGH : DOCTOR_MEDIUM;
 	if (j->d->torn && v->confidence > DOCTOR_LOW)
 		v->confidence--;
+}
+
+const struct doctor_allocator *doctor_largest_allocator(const struct doctor *d)
+{
+	const struct doctor_allocator *most = NULL;
+
+	for (size_t i = 0; i < d->nallocators; i++)
+		if (allocator_known(d->allocators[i].live) &&
+		    (!most || d->allocators[i].live > most->live))
+			most = &d->allocators[i];
+	return most;
 }

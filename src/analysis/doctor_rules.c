@@ -523,23 +523,26 @@ static bool rule_in_use(struct doctor_case *j, struct doctor_verdict *v)
 	say_claim(j, v, bytes, in_use_growth(j));
 	v->confidence = DOCTOR_HIGH;
 	if (unseen) {
+		const struct doctor_allocator *most = doctor_largest_allocator(j->d);
+
 		say_title(j, v, "The program holds it: %B are in use", bytes);
 		say_evidence(
 			j, v,
 			"%B of it as %s says; what of that is lost, only a ledger of all blocks would tell",
-			other, j->d->nallocators ? j->d->allocators[0].name : "the allocator");
+			other, most ? most->name : "the allocator");
 	} else {
 		say_title(j, v, "The program holds it: %B are in use and reachable", bytes);
 		say_evidence(j, v, "%C blocks; what is lost: %B", case_fact(j, FACT_BLOCKS),
 		             case_fact(j, FACT_LEAKED_BYTES));
 	}
-	if (unseen && !j->d->ledger)
-		say_remedy(j, v, "seep attach PID", "records who allocates from now on");
-	if (j->d->ledger)
+	if (j->d->ledger) {
 		say_remedy(j, v, "seep report PID", "says which lines allocated it");
-	else
+	} else {
+		if (unseen)
+			say_remedy(j, v, "seep attach PID", "records who allocates from now on");
 		say_remedy(j, v, "seep doctor --watch 5m PID",
 		           "says whether it grows, and what of it");
+	}
 	return true;
 }
 

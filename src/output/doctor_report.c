@@ -19,7 +19,6 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "heap/allocators.h"
 #include "output/emit.h"
 #include "output/units.h"
 #include "profile/profile.h"
@@ -139,19 +138,6 @@ static void memory_lines(struct printer *p)
 	field(p, "limit", &b);
 }
 
-/* The allocator that holds most, when that is another than the C library's; NULL: it is not. */
-static const struct doctor_allocator *other_malloc(const struct doctor *d)
-{
-	const struct doctor_allocator *most = NULL;
-
-	for (size_t i = 0; i < d->nallocators; i++)
-		if (allocator_known(d->allocators[i].live) &&
-		    d->allocators[i].live / 2 > d->facts[FACT_IN_USE] &&
-		    (!most || d->allocators[i].live > most->live))
-			most = &d->allocators[i];
-	return most;
-}
-
 static void head(struct printer *p)
 {
 	const struct doctor_allocator *other;
@@ -192,8 +178,8 @@ static void head(struct printer *p)
 		unit_duration(&b, d->facts[FACT_STOPPED]);
 	}
 	field(p, "process", &b);
-	other = other_malloc(d);
-	if (other) {
+	other = doctor_largest_allocator(d);
+	if (other && other->live / 2 > d->facts[FACT_IN_USE]) { /* another than the C library's */
 		buf_puts(&b, other->name);
 		buf_puts(&b, ", as it says itself; in use ");
 		unit_bytes(&b, other->live);

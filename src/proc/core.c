@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/read_at.h"
 #include "proc/core.h"
 #include "proc/modules.h"
 
@@ -48,8 +49,8 @@ static size_t core_read(const struct image *img, uint64_t addr, void *buf, size_
 		if (n > len - done)
 			n = len - done;
 		got = s->fd < 0 ? 0
-		                : core_file_read(s->fd, s->off + (addr + done - m->start),
-		                                 (char *)buf + done, n);
+		                : read_at(s->fd, s->off + (addr + done - m->start),
+		                          (char *)buf + done, n);
 		done += got;
 		if (got < n)
 			break;
@@ -152,7 +153,7 @@ static struct seep_error *read_phdrs(const char *path, const struct core_file *f
 	Elf64_Shdr sh;
 
 	if (n == PN_XNUM) { /* too many for 16 bits: the number is in the first section header */
-		if (core_file_read(f->fd, eh->e_shoff, &sh, sizeof(sh)) != sizeof(sh))
+		if (read_at(f->fd, eh->e_shoff, &sh, sizeof(sh)) != sizeof(sh))
 			return seep_error_new(0,
 			                      "%s is damaged: it says it has many segments, and not "
 			                      "how many",
@@ -168,7 +169,7 @@ static struct seep_error *read_phdrs(const char *path, const struct core_file *f
 	ph = malloc(n * sizeof(*ph) + 1);
 	if (!ph)
 		return &seep_error_nomem;
-	n = core_file_read(f->fd, eh->e_phoff, ph, n * sizeof(*ph)) / sizeof(*ph);
+	n = read_at(f->fd, eh->e_phoff, ph, n * sizeof(*ph)) / sizeof(*ph);
 	if (!n)
 		return seep_error_new(0, "%s ends within its program headers", path);
 	*ret = TAKE(ph);
@@ -210,7 +211,7 @@ static struct seep_error *read_notes(struct image *img, const Elf64_Phdr *ph, si
 		if (!data)
 			return &seep_error_nomem;
 		c->note_data[c->nnote_data++] = data;
-		len = core_file_read(c->file.fd, ph[i].p_offset, data, len);
+		len = read_at(c->file.fd, ph[i].p_offset, data, len);
 		if (core_notes_parse(data, len, ph[i].p_align, &c->notes))
 			return &seep_error_nomem;
 	}
@@ -388,7 +389,7 @@ struct seep_error *image_open_core(const char *path, const char *exe, struct ima
 	err = core_file_open(path, 0, &c->file);
 	if (err)
 		return err;
-	n = core_file_read(c->file.fd, 0, &eh, sizeof(eh));
+	n = read_at(c->file.fd, 0, &eh, sizeof(eh));
 	err = check_header(path, &eh, n);
 	if (!err)
 		err = read_phdrs(path, &c->file, &eh, &ph, &nph);

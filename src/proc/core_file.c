@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/read_at.h"
 
 #define MAX_BYTES (256ull << 30)
 
@@ -35,24 +36,6 @@ static const struct {
 	{ { 0x1f, 0x8b }, 2, "gzip", "gzip -dk" },
 	{ { 'B', 'Z', 'h' }, 3, "bzip2", "bzip2 -dk" },
 };
-
-size_t core_file_read(int fd, uint64_t off, void *buf, size_t len)
-{
-	size_t done = 0;
-
-	if (off > INT64_MAX || len > INT64_MAX - off)
-		return 0;
-	while (done < len) {
-		ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	return done;
-}
 
 /* Where a large file without a name can be put. */
 static int temporary(void)
@@ -112,7 +95,7 @@ static struct seep_error *unpack(int from, const char *path, uint64_t max, struc
 		goto out;
 	}
 	for (;;) {
-		ZSTD_inBuffer ib = { in, core_file_read(from, off, in, in_size), 0 };
+		ZSTD_inBuffer ib = { in, read_at(from, off, in, in_size), 0 };
 
 		if (!ib.size)
 			break;
@@ -165,7 +148,7 @@ struct seep_error *core_file_open(const char *path, uint64_t max_bytes, struct c
 		return seep_error_hint(seep_error_new(0, "%s is empty", path),
 		                       "the disk was full, or the limit of core files is 0 (`ulimit "
 		                       "-c unlimited` before the program starts)");
-	core_file_read(fd, 0, magic, sizeof(magic));
+	read_at(fd, 0, magic, sizeof(magic));
 	if (memcmp(magic, zstd, sizeof(zstd)) == 0)
 		return unpack(fd, path, max_bytes ? max_bytes : MAX_BYTES, ret);
 	for (size_t i = 0; i < ARRAY_SIZE(packers); i++)

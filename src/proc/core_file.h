@@ -23,7 +23,4 @@ struct core_file {
  */
 struct seep_error *core_file_open(const char *path, uint64_t max_bytes, struct core_file *ret);
 
-/* Up to len bytes at off; fewer at the end of the file or on an error.  No mapping: a file may shrink. */
-size_t core_file_read(int fd, uint64_t off, void *buf, size_t len);
-
 #endif

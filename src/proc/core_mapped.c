@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/read_at.h"
 #include "proc/modules.h"
 
 #define PHDRS_MAX 512
@@ -43,12 +44,11 @@ struct headers {
 
 static bool read_headers(int fd, struct headers *h)
 {
-	if (core_file_read(fd, 0, &h->eh, sizeof(h->eh)) != sizeof(h->eh) ||
-	    !modules_ehdr_ok(&h->eh) || h->eh.e_phoff > INT64_MAX / 2)
+	if (read_at(fd, 0, &h->eh, sizeof(h->eh)) != sizeof(h->eh) || !modules_ehdr_ok(&h->eh) ||
+	    h->eh.e_phoff > INT64_MAX / 2)
 		return false;
 	h->n = h->eh.e_phnum < PHDRS_MAX ? h->eh.e_phnum : PHDRS_MAX;
-	return core_file_read(fd, h->eh.e_phoff, h->ph, h->n * sizeof(h->ph[0])) ==
-	       h->n * sizeof(h->ph[0]);
+	return read_at(fd, h->eh.e_phoff, h->ph, h->n * sizeof(h->ph[0])) == h->n * sizeof(h->ph[0]);
 }
 
 /* Is it the file that module was loaded from? */
@@ -64,15 +64,14 @@ static bool same_module(const struct image *img, const struct image_module *m, i
 		if (p->p_type != PT_NOTE)
 			continue;
 		n = modules_build_id(theirs,
-		                     core_file_read(fd, p->p_offset, theirs,
-		                                    p->p_filesz < CORE_PAGE ? p->p_filesz
-		                                                            : CORE_PAGE),
+		                     read_at(fd, p->p_offset, theirs,
+		                             p->p_filesz < CORE_PAGE ? p->p_filesz : CORE_PAGE),
 		                     p->p_align, id);
 		if (n)
 			return n == m->build_id_len && memcmp(id, m->build_id, n) == 0;
 	}
 	return !m->build_id_len && image_read_all(img, m->start, ours, CORE_PAGE) &&
-	       core_file_read(fd, 0, theirs, CORE_PAGE) == CORE_PAGE &&
+	       read_at(fd, 0, theirs, CORE_PAGE) == CORE_PAGE &&
 	       memcmp(ours, theirs, CORE_PAGE) == 0;
 }
 

@@ -19,27 +19,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/read_at.h"
 #include "proc/process.h"
 
 #define READ_MAX (1u << 30) /* in one call: its count is an int in places */
 
 /* ---- bytes ------------------------------------------------------------------ */
-
-static size_t read_by_fd(int fd, uint64_t addr, char *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, buf + done, len - done, (off_t)(addr + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	return done;
-}
 
 static size_t read_own(struct process *p, uint64_t addr, char *buf, size_t len)
 {
@@ -60,7 +45,7 @@ static size_t read_own(struct process *p, uint64_t addr, char *buf, size_t len)
 	}
 	if (done < len && p->guardian.memfd >= 0 &&
 	    atomic_load_explicit(&p->by_fd, memory_order_relaxed))
-		done += read_by_fd(p->guardian.memfd, addr + done, buf + done, len - done);
+		done += read_at(p->guardian.memfd, addr + done, buf + done, len - done);
 	return done;
 }
 
@@ -78,7 +63,7 @@ static size_t read_apart(const struct image *img, uint64_t addr, char *buf, size
 			break;
 		if (m->end - (addr + done) < n)
 			n = m->end - (addr + done);
-		got = m->flags & IMAGE_ASIDE ? read_by_fd(p->aside_mem, addr + done, buf + done, n)
+		got = m->flags & IMAGE_ASIDE ? read_at(p->aside_mem, addr + done, buf + done, n)
 		                             : read_own(p, addr + done, buf + done, n);
 		done += got;
 		if (got < n)

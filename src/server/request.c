@@ -247,18 +247,16 @@ static bool is_text(const char *type)
 
 void reply_pack(struct reply *r)
 {
-	_cleanup_buf_ struct buf plain = { 0 };
+	struct buf packed = { 0 };
 
 	if (r->encoding || r->body.len < PACK_LEAST || !is_text(r->type))
 		return;
-	plain = r->body;
-	r->body = (struct buf){ 0 };
-	if (gzip_pack(&plain, PACK_LEVEL, &r->body) < 0) {
-		buf_release(&r->body);
-		r->body = plain;
-		plain = (struct buf){ 0 };
+	if (gzip_pack(&r->body, PACK_LEVEL, &packed) < 0) {
+		buf_release(&packed);
 		return;
 	}
+	buf_release(&r->body);
+	r->body = packed;
 	r->encoding = "gzip";
 }
 

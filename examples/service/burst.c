@@ -3,6 +3,7 @@
 #include "burst.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,11 @@
 #define KEEP_EVERY 500u
 #define KEPT (BLOCKS / KEEP_EVERY)
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one burst at a time */
+static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static unsigned int full; /* threads that hold all of their jobs */
+static bool drain;        /* they may free them */
 static char *kept[THREADS][KEPT];
 
 static char *job_new(void)
@@ -24,15 +29,37 @@ static char *job_new(void)
 	return job;
 }
 
+/* All are full before any frees: however the threads are scheduled, 80 MB are in use at once. */
+static void gate_wait(void)
+{
+	pthread_mutex_lock(&gate_lock);
+	full++;
+	pthread_cond_broadcast(&gate_moved);
+	while (!drain)
+		pthread_cond_wait(&gate_moved, &gate_lock);
+	pthread_mutex_unlock(&gate_lock);
+}
+
+static void gate_open(unsigned int threads)
+{
+	pthread_mutex_lock(&gate_lock);
+	while (full < threads)
+		pthread_cond_wait(&gate_moved, &gate_lock);
+	drain = true;
+	pthread_cond_broadcast(&gate_moved);
+	pthread_mutex_unlock(&gate_lock);
+}
+
 static void *burst_worker(void *arg)
 {
 	char **keep = arg;
 	char **jobs = calloc(BLOCKS, sizeof(*jobs));
 
+	for (size_t i = 0; jobs && i < BLOCKS; i++)
+		jobs[i] = job_new();
+	gate_wait();
 	if (!jobs)
 		return NULL;
-	for (size_t i = 0; i < BLOCKS; i++)
-		jobs[i] = job_new();
 	for (size_t i = 0; i < BLOCKS; i++) {
 		if (i % KEEP_EVERY)
 			free(jobs[i]);
@@ -59,9 +86,12 @@ struct burst_result burst_run(void)
 
 	pthread_mutex_lock(&lock);
 	free_kept();
+	full = 0;
+	drain = false;
 	while (result.threads < THREADS &&
 	       !pthread_create(&threads[result.threads], NULL, burst_worker, kept[result.threads]))
 		result.threads++;
+	gate_open(result.threads);
 	for (unsigned int i = 0; i < result.threads; i++)
 		pthread_join(threads[i], NULL);
 	pthread_mutex_unlock(&lock);

@@ -76,13 +76,13 @@ def look(w, target):
 @case
 def another_machine(w):
     need_root()
-    target = tracked_target(w, need_target('million_sites'), '500', '5000', 'hold')
+    target = tracked_target(w, need_target('million_sites'), '1500', '5000', 'hold')
     elsewhere(lambda: look(w, target))
 
 
 @case
 def this_machine_gets_it_plain(w):
-    target = tracked_target(w, need_target('million_sites'), '500', '5000', 'hold')
+    target = tracked_target(w, need_target('million_sites'), '1500', '5000', 'hold')
     server = Server(w)
     process = server.find(target.pid, tracked=True)['id']
     answer = server.ask('/api/v1/view/flame?lines=1&view=%d' % server.snapshot(process), headers={'Accept-Encoding': 'gzip'})

@@ -477,6 +477,24 @@ static uint64_t list_head(struct finder *f, uint64_t tcb)
 	return head;
 }
 
+static bool is_list(const struct finder *f, uint64_t at)
+{
+	uint64_t next, prev, after, before;
+
+	return image_read_u64(f->img, at, &next) && image_read_u64(f->img, at + 8, &prev) &&
+	       image_read_u64(f->img, next + 8, &before) && image_read_u64(f->img, prev, &after) &&
+	       before == at && after == at;
+}
+
+/*
+ * Before 2.34 the list that the main thread's stack is in lies apart, and the two others side by side: first that of
+ * stacks in use, then that of those kept for later.
+ */
+static bool first_of_two(const struct finder *f, uint64_t head)
+{
+	return is_list(f, head + 16) && !is_list(f, head - 16);
+}
+
 /* Ended, but not yet joined: its result is for the thread that will join it. */
 static bool is_unjoined(struct finder *f, uint64_t tcb)
 {
@@ -486,7 +504,11 @@ static bool is_unjoined(struct finder *f, uint64_t tcb)
 		uint64_t other = list_head(f, f->img->threads[i].tls);
 
 		/* The main thread's stack is not one of glibc's: its list is the second. */
-		if (other && head == (f->img->threads[i].tid == f->img->pid ? other - 16 : other))
+		if (!other)
+			continue;
+		if (f->img->threads[i].tid == f->img->pid
+		            ? head == other - 16 || first_of_two(f, head)
+		            : head == other)
 			return true;
 	}
 	return false;

@@ -421,6 +421,7 @@ static bool read_facts(struct snapper *s, struct watched *w, uint64_t now,
 	struct trigger_facts f = { .now_ns = now };
 	struct ledger_totals t;
 	uint32_t state;
+	bool here;
 
 	if (ledger_file_counts(&w->ledger) < 0 || ledger_file_totals(&w->ledger, &t) < 0)
 		return false;
@@ -429,8 +430,10 @@ static bool read_facts(struct snapper *s, struct watched *w, uint64_t now,
 	f.requests = w->ledger.h.snap_requests;
 	state = w->ledger.h.state;
 	f.ended = w->gone || state == LEDGER_EXITED || state == LEDGER_EXECED;
-	f.rss = s->o.triggers.growth_rss ? read_rss(w) : 0;
-	if (s->o.triggers.cgroup[0] > 0 && !w->gone) {
+	/* After an exec() what the kernel says of the process is about another program. */
+	here = !w->gone && state != LEDGER_EXECED;
+	f.rss = here && s->o.triggers.growth_rss ? read_rss(w) : 0;
+	if (here && s->o.triggers.cgroup[0] > 0) {
 		if (now >= w->found_ns + FIND_NS || !w->found_ns) {
 			cgroup_levels_find(&w->cgroup, w->pid);
 			w->found_ns = now;

@@ -106,7 +106,7 @@ def cycles(w, kind):
     last = victim.leftovers()
     # What it cost before, or what one costs that nobody touched: a piece of load is short, and a JVM compiles meanwhile.
     allowed = max(cost, 1) * SLOWER
-    for _ in range(PATIENCE):
+    for _ in range(PATIENCE if SOAK else 1):
         cost_after, rate_after = compared(victim, control)
         if cost_after < allowed:
             break
@@ -122,10 +122,11 @@ def cycles(w, kind):
     check(last['files'] <= first['files'] + 4, 'files', first, last)
     check(last['threads'] <= first['threads'] + 4, 'threads', first, last)
     check(last['mappings'] <= first['mappings'] * 1.2 + 40, 'mappings', first, last)
-    # Nobody stands still for others' load: where the machine is busy, it waits for a processor, too.
-    busy = max(1.0, os.getloadavg()[0] / os.cpu_count())
-    check(statistics.median(attacher.stopped) < 50 * busy, 'it stood still for ms:', spread(attacher.stopped))
-    check(cost_after < allowed, 'a request costs', cost_after, 'after', cost)
+    # What takes how long is for a machine that does nothing else: elsewhere it is said above, and no more.
+    if SOAK:
+        busy = max(1.0, os.getloadavg()[0] / os.cpu_count())
+        check(statistics.median(attacher.stopped) < 50 * busy, 'it stood still for ms:', spread(attacher.stopped))
+        check(cost_after < allowed, 'a request costs', cost_after, 'after', cost)
 
 
 @case

@@ -171,6 +171,19 @@ static COLD void *early(size_t n, size_t align)
 	return p;
 }
 
+/*
+ * An operator new that is an event itself may get its block under the public name of another function, jemalloc's does: malloc
+ * before 5.3, since then aligned_alloc.  That block is recorded already, and this thread is done with it.
+ */
+ALWAYS_INLINE bool for_new(struct thread *t, const struct origin *o)
+{
+	if (LIKELY(!cxx_direct) || LIKELY(!in_allocator(o->pc)))
+		return false;
+	refused(t);
+	leave(t);
+	return true;
+}
+
 /* ---- malloc, calloc ------------------------------------------------------------------------ */
 
 static NOINLINE void *malloc_event(size_t n)
@@ -182,6 +195,8 @@ static NOINLINE void *malloc_event(size_t n)
 
 	if (UNLIKELY(!t))
 		return LIKELY(tracker_resolved()) ? real.malloc(n) : early(n, 16);
+	if (for_new(t, &o))
+		return real.malloc(n);
 	guess = unwind_guess_early(t, &o);
 	p = real.malloc(n);
 	if (LIKELY(p))
@@ -374,6 +389,8 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 		if (UNLIKELY(!t))                                                    \
 			return LIKELY(tracker_resolved()) ? real.name args           \
 			                                  : early(bytes, alignment); \
+		if (for_new(t, &o))                                                  \
+			return real.name args;                                       \
 		p = real.name args;                                                  \
 		if (LIKELY(p))                                                       \
 			got_other(t, p, bytes, &o);                                  \
@@ -406,6 +423,8 @@ static NOINLINE int posix_memalign_event(void **out, size_t align, size_t n)
 		*out = bootstrap_alloc(n, align);
 		return *out ? 0 : ENOMEM;
 	}
+	if (for_new(t, &o))
+		return real.posix_memalign(out, align, n);
 	r = real.posix_memalign(out, align, n);
 	if (LIKELY(r == 0 && *out))
 		got_other(t, *out, n, &o);

@@ -85,28 +85,34 @@ static void got_chosen(struct thread *t, void *p, size_t n, const struct origin 
 	leave(t);
 }
 
-#define NEW_HOOK(name, params, args)                                \
-	static NOINLINE void *name##_event params                   \
-	{                                                           \
-		struct origin o = ORIGIN_HERE();                    \
-		struct thread *t = enter();                         \
-		bool chosen;                                        \
-		void *p;                                            \
-                                                                    \
-		if (UNLIKELY(!t))                                   \
-			return real.name args;                      \
-		chosen = chosen_before(t);                          \
-		p = real.name args;                                 \
-		got_chosen(t, p, n, &o, chosen);                    \
-		return p;                                           \
-	}                                                           \
-	EXPORT void *name params;                                   \
-	EXPORT void *name params                                    \
-	{                                                           \
-		RESOLVED(name);                                     \
-		if (LIKELY(!cxx_direct) || LIKELY(!of_interest(n))) \
-			return real.name args;                      \
-		return name##_event args;                           \
+/* An allocator may bring some variants only (jemalloc before 5.3: none that aligns): libstdc++'s go through malloc and its kin. */
+ALWAYS_INLINE bool is_event(const void *f)
+{
+	return UNLIKELY(cxx_direct) && (!allocator_end || in_allocator((uint64_t)f));
+}
+
+#define NEW_HOOK(name, params, args)                                               \
+	static NOINLINE void *name##_event params                                  \
+	{                                                                          \
+		struct origin o = ORIGIN_HERE();                                   \
+		struct thread *t = enter();                                        \
+		bool chosen;                                                       \
+		void *p;                                                           \
+                                                                                   \
+		if (UNLIKELY(!t))                                                  \
+			return real.name args;                                     \
+		chosen = chosen_before(t);                                         \
+		p = real.name args;                                                \
+		got_chosen(t, p, n, &o, chosen);                                   \
+		return p;                                                          \
+	}                                                                          \
+	EXPORT void *name params;                                                  \
+	EXPORT void *name params                                                   \
+	{                                                                          \
+		RESOLVED(name);                                                    \
+		if (!is_event((const void *)real.name) || LIKELY(!of_interest(n))) \
+			return real.name args;                                     \
+		return name##_event args;                                          \
 	}
 
 #define DELETE_HOOK(name, params, args)                                \

@@ -126,7 +126,7 @@ def new_that_throws(name):
         check_equal(run.status, 0, 'status %s' % run.describe())
         report = w.report(w.ledger(run.pid))
         truth = run.truth()
-        for site in ('small', 'by_handler', 'large'):
+        for site in ('small', 'by_handler', 'large', 'aligned'):
             check_equal(report.values(site, 'heap').as_truth(), truth['sites'][site], site)
         check_equal(report.values('mapped_here', 'mmap').as_truth(), truth['sites']['mapped_here'], 'mapped_here')
         check_equal(report.totals('mmap').as_truth(), truth['sites']['mapped_here'], 'all mappings')
@@ -137,6 +137,10 @@ def new_that_throws(name):
         check(report.sampled, 'mode')
         check_between(report.values('small', 'heap').allocs, 0, 8 * 4097, 'estimate of 1,000 small blocks')
         check_equal(report.values('large', 'heap').as_truth(), truth['sites']['large'], 'large blocks are never missed')
+        # Each of the 2,000 aligned ones has one chance, not another in what operator new calls.
+        run = w.preload('cxx_new_throws_' + name, options='sample=256,seed=3')
+        check_equal(run.status, 0, 'status %s' % run.describe())
+        check_between(w.report(w.ledger(run.pid)).values('aligned', 'heap').allocs, 1700, 2300, 'estimate of 2,000 aligned ones')
 
     run_target.__name__ = 'new_that_throws_over_' + name
     return case(run_target)

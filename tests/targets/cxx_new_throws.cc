@@ -2,7 +2,7 @@
 /*
  * cxx_new_throws: for allocators that bring their own operator new.  Impossible requests throw, again and again, with a
  * new-handler that allocates before it gives up; between them and after them blocks are made as usual, among
- * them ones so large that operator new maps memory for each.
+ * them ones so large that operator new maps memory for each, and aligned ones.
  */
 #include "truth.h"
 
@@ -12,9 +12,17 @@
 TRUTH(small);
 TRUTH(by_handler);
 TRUTH(large);
+TRUTH(aligned);
 TRUTH(mapped_here);
 
-enum { REFUSALS = 40, SMALL_BETWEEN = 25, LARGE = 4, LARGE_SIZE = 64 << 20, MAPPED_SIZE = 1 << 20 };
+enum {
+	REFUSALS = 40,
+	SMALL_BETWEEN = 25,
+	ALIGNED = 2000,
+	LARGE = 4,
+	LARGE_SIZE = 64 << 20,
+	MAPPED_SIZE = 1 << 20
+};
 
 NOINLINE static void *small(size_t size)
 {
@@ -29,6 +37,12 @@ NOINLINE static void *by_handler(size_t size)
 NOINLINE static void *large(size_t size)
 {
 	return BORN(large, ::operator new(size), size);
+}
+
+/* An allocator may ask itself for it by a public name, or bring no such operator: then it is libstdc++'s. */
+NOINLINE static void *aligned(size_t size)
+{
+	return BORN(aligned, ::operator new(size, std::align_val_t(64)), size);
 }
 
 /* The program's own mapping, which is not the allocator's. */
@@ -62,6 +76,14 @@ int main()
 			ESCAPE(small(16));
 	}
 	CHECK(thrown == REFUSALS);
+	for (int i = 0; i < ALIGNED; i++) {
+		void *p = aligned(192);
+
+		if (i % 4 == 0) {
+			DIED(aligned, 192);
+			::operator delete(p, std::align_val_t(64));
+		}
+	}
 	for (int i = 0; i < LARGE; i++) {
 		char *p = static_cast<char *>(large(LARGE_SIZE));
 

@@ -134,14 +134,14 @@ EXPORT void *mremap(void *a, size_t n, size_t m, int flags, ...)
 
 /* ---- threads ----------------------------------------------------------------------------------- */
 
-enum { RUNS = 1, ENDED = 2, DETACHED = 4 };
+enum { ENDED = 1, DETACHED = 2 };
 
 struct child {
 	void *(*fn)(void *);
 	void *arg;
 	uint32_t site;
 	uint32_t state;
-	uint64_t handle; /* pthread_t, once known */
+	uint64_t handle; /* pthread_t, once it runs */
 	uint64_t stack;  /* its block's address; 0: none */
 	struct child *next;
 };
@@ -150,6 +150,15 @@ static struct child *children, *spare_children;
 static struct lock children_lock;
 static pthread_key_t child_key;
 static bool have_child_key;
+
+/*
+ * Only a thread itself can say its handle: what pthread_create() wrote it to may be gone when it returns.  So a thread that is
+ * detached at once may be detached before it has arrived in the list.  Such handles wait here, for as long as somebody
+ * is on the way.
+ */
+static uint32_t arriving;
+static uint64_t detached_early[64];
+static uint32_t ndetached_early;
 
 /*
  * Until the thread runs, its argument may be known to no one but us: what we keep of it lies in memory that a
@@ -186,9 +195,19 @@ static struct child *child_new(void)
 	lock_give(&children_lock);
 	if (!c)
 		c = child_cut();
-	if (c)
-		*c = (struct child){ 0 };
+	if (!c || !lock_take(&children_lock))
+		return NULL;
+	arriving++;
+	lock_give(&children_lock);
+	*c = (struct child){ 0 };
 	return c;
+}
+
+/* It has come, or never will.  Locked. */
+static void child_arrived(void)
+{
+	if (arriving && !--arriving)
+		ndetached_early = 0;
 }
 
 /* Unlinks c when it has ended and no one will join it; its stack's record goes.  Locked. */
@@ -208,6 +227,15 @@ static void child_settle(struct thread *t, struct child *c)
 	spare_children = c;
 }
 
+static struct child *child_of(uint64_t handle)
+{
+	struct child *c = children;
+
+	while (c && c->handle != handle)
+		c = c->next;
+	return c;
+}
+
 static void child_mark(uint64_t handle, struct child *c, uint32_t mark)
 {
 	struct thread *t = enter();
@@ -216,16 +244,40 @@ static void child_mark(uint64_t handle, struct child *c, uint32_t mark)
 		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (lock_take(&children_lock)) {
 		if (!c)
-			for (c = children; c && c->handle != handle; c = c->next)
-				;
+			c = child_of(handle);
 		if (c) {
 			c->state |= mark;
 			child_settle(t, c);
+		} else if (mark == DETACHED && arriving &&
+		           ndetached_early < sizeof(detached_early) / sizeof(detached_early[0])) {
+			detached_early[ndetached_early++] = handle;
 		}
 		lock_give(&children_lock);
 	}
 	if (t)
 		leave(t);
+}
+
+/* A thread is there and says its handle.  Locked. */
+static void child_add(struct thread *t, struct child *c, uint64_t handle)
+{
+	struct child *gone = child_of(handle);
+
+	/* A handle is given again when its thread has ended and nobody will join it, however that came about. */
+	if (gone) {
+		gone->state |= ENDED | DETACHED;
+		child_settle(t, gone);
+	}
+	for (uint32_t i = 0; i < ndetached_early; i++) {
+		if (detached_early[i] == handle) {
+			detached_early[i] = detached_early[--ndetached_early];
+			c->state |= DETACHED;
+			break;
+		}
+	}
+	c->handle = handle;
+	c->next = children;
+	children = c;
 }
 
 static void child_ended(void *arg)
@@ -243,22 +295,22 @@ static void *child_main(void *arg)
 
 	c->arg = NULL; /* from here on only the thread itself says what its argument is reachable from */
 
-	if (t) {
+	if (t)
 		store_relaxed(&t->state, (uint32_t)T_TRACKER);
+	if (lock_take(&children_lock)) {
+		if (t)
+			child_add(t, c, (uint64_t)pthread_self());
+		child_arrived();
+		lock_give(&children_lock);
+	}
+	if (t) {
 		if (c->site && mapping_of((uint64_t)__builtin_frame_address(0), &lo, &hi)) {
 			c->stack = lo;
 			event_site_alloc(t, lo, hi - lo, LEDGER_STACK, c->site);
 		}
-		if (lock_take(&children_lock)) {
-			c->handle = (uint64_t)pthread_self();
-			c->state |= RUNS;
-			c->next = children;
-			children = c;
-			lock_give(&children_lock);
-		}
 		leave(t);
 		if (have_child_key)
-			pthread_setspecific(child_key, c);
+			pthreads.setspecific(child_key, c);
 	}
 	return fn(fn_arg);
 }
@@ -269,17 +321,21 @@ static bool own_stack(const pthread_attr_t *attr)
 	size_t size = 0;
 
 	/* When none was set, glibc's address is 0, so its lowest is minus the size. */
-	return attr && pthread_attr_getstack(attr, &addr, &size) == 0 && (uint64_t)addr + size != 0;
+	return attr && pthreads.attr_getstack && pthreads.attr_getstack(attr, &addr, &size) == 0 &&
+	       (uint64_t)addr + size != 0;
 }
 
 static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *attr,
                                          void *(*fn)(void *), void *arg)
 {
 	struct origin o = ORIGIN_HERE();
-	struct thread *t = enter();
+	struct thread *t;
 	struct child *c;
 	int r, state = PTHREAD_CREATE_JOINABLE;
 
+	if (!REAL(pthread_create))
+		return ENOSYS;
+	t = enter();
 	g.multi = g.careful = true;
 	if (g.hdr)
 		__atomic_fetch_and(&g.hdr->flags, ~LEDGER_F_SINGLE, __ATOMIC_RELAXED);
@@ -288,9 +344,10 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 	if (settings_stale(t))
 		catch_up(t);
 	store_relaxed(&t->state, (uint32_t)T_TRACKER);
-	if (!have_child_key) {
+	if (!have_child_key && pthreads_there()) {
 		store_release(&t->state, (uint32_t)T_REAL);
-		have_child_key = pthread_key_create(&child_key, child_ended) == 0;
+		thread_key_init(); /* where it could not be made at the beginning */
+		have_child_key = pthreads.key_create(&child_key, child_ended) == 0;
 		store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	}
 	c = child_new();
@@ -308,6 +365,7 @@ static NOINLINE int pthread_create_event(pthread_t *th, const pthread_attr_t *at
 	      : real.pthread_create(th, attr, fn, arg);
 	store_relaxed(&t->state, (uint32_t)T_TRACKER);
 	if (c && r && lock_take(&children_lock)) {
+		child_arrived();
 		c->arg = NULL;
 		c->next = spare_children;
 		spare_children = c;
@@ -324,7 +382,7 @@ EXPORT int pthread_create(pthread_t *th, const pthread_attr_t *attr, void *(*fn)
 
 EXPORT int pthread_join(pthread_t th, void **ret)
 {
-	int r = real.pthread_join(th, ret);
+	int r = REAL(pthread_join) ? real.pthread_join(th, ret) : ENOSYS;
 
 	if (!r)
 		child_mark((uint64_t)th, NULL, ENDED | DETACHED);
@@ -335,7 +393,7 @@ EXPORT int pthread_join(pthread_t th, void **ret)
 #define JOIN_HOOK(name, params, args)                                     \
 	EXPORT int name params                                            \
 	{                                                                 \
-		int r = real.name ? real.name args : ENOSYS;              \
+		int r = REAL(name) ? real.name args : ENOSYS;             \
                                                                           \
 		if (!r)                                                   \
 			child_mark((uint64_t)th, NULL, ENDED | DETACHED); \
@@ -351,7 +409,7 @@ JOIN_HOOK(pthread_clockjoin_np,
 
 EXPORT int pthread_detach(pthread_t th)
 {
-	int r = real.pthread_detach(th);
+	int r = REAL(pthread_detach) ? real.pthread_detach(th) : ENOSYS;
 
 	if (!r)
 		child_mark((uint64_t)th, NULL, DETACHED);
@@ -361,6 +419,7 @@ EXPORT int pthread_detach(pthread_t th)
 void children_forked(void)
 {
 	children = NULL;
+	arriving = ndetached_early = 0;
 	children_lock.word = 0;
 }
 
@@ -368,7 +427,7 @@ void children_forked(void)
 
 EXPORT int dlclose(void *h)
 {
-	int r = real.dlclose(h);
+	int r = REAL(dlclose) ? real.dlclose(h) : -1;
 	struct thread *t = enter();
 
 	if (t) {

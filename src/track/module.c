@@ -4,8 +4,7 @@
  * a stack, so nothing is done for the hundreds of libraries that never allocate, and
  * dlopen needs no hook (a wrapper would change the caller that dlopen searches RUNPATHs of).
  *
- * The loader's _dl_find_object (glibc 2.35) answers without a lock; older ones are asked through
- * the debugger interface, _r_debug.  A module is taken as gone when dlclose() unmapped it, or
+ * loader.c says which module an address lies in.  A module is taken as gone when dlclose() unmapped it, or
  * when another one is found at its addresses: then all that was derived from its code
  * (rows, memoized stacks) is forgotten, and its number is never used again but for the same file at
  * the same place, so an address means one function in one module for ever.
@@ -18,16 +17,6 @@
 #include "track/track.h"
 
 #define MAX_MODULES 8192u
-
-struct find_result { /* struct dl_find_object of <dlfcn.h>, glibc 2.35 */
-	unsigned long long flags;
-	void *map_start, *map_end;
-	struct link_map *map;
-	void *eh_frame;
-	unsigned long long pad[7];
-};
-extern int find_object(void *address, struct find_result *result) __asm__("_dl_find_object")
-	__attribute__((weak));
 
 static struct module *table; /* MAX_MODULES, mapped */
 static uint32_t count;       /* published with release */
@@ -58,82 +47,15 @@ void modules_forked(void)
 	count = 0;
 	sequence = 0;
 	table_lock.word = 0;
+	loader_forked();
 	modules_init();
-}
-
-/* ---- what the loader knows -------------------------------------------------------- */
-
-struct found {
-	uint64_t start, end, bias;
-	const uint8_t *eh_hdr;
-	const char *name;
-};
-
-/* Program headers of a module whose first page holds its ELF header. */
-static const ElfW(Phdr) * program_headers(uint64_t start, uint64_t end, unsigned int *ret_n)
-{
-	const ElfW(Ehdr) *eh = (const void *)start;
-
-	if (end - start < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
-	    eh->e_phentsize != sizeof(ElfW(Phdr)) || eh->e_phoff > 4096 - sizeof(ElfW(Phdr)) ||
-	    eh->e_phoff + (uint64_t)eh->e_phnum * sizeof(ElfW(Phdr)) > end - start)
-		return NULL;
-	*ret_n = eh->e_phnum;
-	return (const void *)(start + eh->e_phoff);
-}
-
-static bool find_by_link_map(uint64_t pc, struct found *f)
-{
-	const struct link_map *l = loader_list()->r_map;
-
-	for (unsigned int guard = 0; l && guard < MAX_MODULES; l = l->l_next, guard++) {
-		const ElfW(Phdr) * ph;
-		uint64_t lo = UINT64_MAX, hi = 0, eh = 0;
-		unsigned int n;
-
-		if (l->l_addr & 4095 || !l->l_addr)
-			continue;
-		ph = program_headers(l->l_addr, l->l_addr + 4096, &n);
-		if (!ph)
-			continue;
-		for (unsigned int i = 0; i < n; i++) {
-			if (ph[i].p_type == PT_LOAD) {
-				uint64_t a = l->l_addr + ph[i].p_vaddr;
-
-				lo = a < lo ? a : lo;
-				hi = a + ph[i].p_memsz > hi ? a + ph[i].p_memsz : hi;
-			} else if (ph[i].p_type == PT_GNU_EH_FRAME) {
-				eh = l->l_addr + ph[i].p_vaddr;
-			}
-		}
-		if (pc < lo || pc >= hi)
-			continue;
-		*f = (struct found){ lo & ~4095ull, (hi + 4095) & ~4095ull, l->l_addr,
-			             (const uint8_t *)eh, l->l_name };
-		return true;
-	}
-	return false;
-}
-
-static bool find(uint64_t pc, struct found *f)
-{
-	struct find_result r;
-
-	memset(&r, 0, sizeof(r));
-	if (!find_object)
-		return find_by_link_map(pc, f);
-	if (find_object((void *)pc, &r) != 0)
-		return false;
-	*f = (struct found){ (uint64_t)r.map_start, (uint64_t)r.map_end, r.map ? r.map->l_addr : 0,
-		             r.eh_frame, r.map ? r.map->l_name : "" };
-	return true;
 }
 
 bool module_range(uint64_t pc, uint64_t *ret_start, uint64_t *ret_end)
 {
-	struct found f;
+	struct loaded f;
 
-	if (!find(pc, &f))
+	if (!loader_find(pc, &f))
 		return false;
 	*ret_start = f.start;
 	*ret_end = f.end;
@@ -142,10 +64,10 @@ bool module_range(uint64_t pc, uint64_t *ret_start, uint64_t *ret_end)
 
 /* ---- into the ledger ----------------------------------------------------------------- */
 
-static void read_build_id(const struct found *f, struct ledger_module *lm)
+static void read_build_id(const struct loaded *f, struct ledger_module *lm)
 {
 	unsigned int n;
-	const ElfW(Phdr) *ph = program_headers(f->start, f->end, &n);
+	const ElfW(Phdr) *ph = program_headers((const void *)f->start, f->end - f->start, &n);
 
 	for (unsigned int i = 0; ph && i < n; i++) {
 		uint64_t p = f->bias + ph[i].p_vaddr, end = p + ph[i].p_memsz;
@@ -202,7 +124,7 @@ void module_name_self(const char *link)
 	own_path[n] = '\0';
 }
 
-static bool is_self(const struct found *f)
+static bool is_self(const struct loaded *f)
 {
 	uint64_t here = (uint64_t)module_name_self;
 
@@ -210,7 +132,7 @@ static bool is_self(const struct found *f)
 }
 
 /* Everything but its numbers; the path is valid until the next call. */
-static const char *identify(const struct found *f, struct ledger_module *lm)
+static const char *identify(const struct loaded *f, struct ledger_module *lm)
 {
 	static char path[4096]; /* under table_lock: no room for it on a fiber's stack */
 	struct stat st;
@@ -275,7 +197,7 @@ static bool same_module(const struct ledger_module *a, const struct ledger_modul
  * A file that comes and goes comes back to the place it left, mostly: then its addresses mean what they meant, and it takes
  * no new number, no new stacks, and no place in the table.
  */
-static const struct module *revive(const struct found *f, const struct ledger_module *lm,
+static const struct module *revive(const struct loaded *f, const struct ledger_module *lm,
                                    const char *path)
 {
 	for (uint32_t i = count; i-- > 0;) {
@@ -292,7 +214,7 @@ static const struct module *revive(const struct found *f, const struct ledger_mo
 	return NULL;
 }
 
-static const struct module *add(const struct found *f)
+static const struct module *add(const struct loaded *f)
 {
 	struct ledger_module found_module;
 	const struct module *known;
@@ -338,12 +260,12 @@ const struct module *module_of(uint64_t pc)
 {
 	uint32_t n = load_acquire(&count);
 	const struct module *m = NULL;
-	struct found f;
+	struct loaded f;
 
 	for (uint32_t i = n; i-- > 0;)
 		if (pc >= table[i].start && pc < table[i].end && table[i].live)
 			return &table[i];
-	if (!table || !find(pc, &f) || !lock_take(&table_lock))
+	if (!table || !loader_find(pc, &f) || !lock_take(&table_lock))
 		return NULL;
 	/* Another thread may have added it meanwhile. */
 	for (uint32_t i = count; i-- > 0 && !m;)
@@ -363,7 +285,7 @@ bool module_runs(uint64_t pc)
 	unsigned int n = 0;
 
 	if (m)
-		ph = program_headers(m->start, m->end, &n);
+		ph = program_headers((const void *)m->start, m->end - m->start, &n);
 	for (unsigned int i = 0; ph && i < n; i++)
 		if (ph[i].p_type == PT_LOAD && ph[i].p_vaddr < first)
 			first = ph[i].p_vaddr;
@@ -379,13 +301,14 @@ void modules_changed(void)
 {
 	bool gone = false;
 
+	loader_changed();
 	if (!table || !lock_take(&table_lock))
 		return;
 	for (uint32_t i = 0; i < count; i++) {
-		struct found f;
+		struct loaded f;
 
-		if (!table[i].live ||
-		    (find(table[i].start, &f) && f.start == table[i].start && f.end == table[i].end))
+		if (!table[i].live || (loader_find(table[i].start, &f) &&
+		                       f.start == table[i].start && f.end == table[i].end))
 			continue;
 		forget(&table[i]);
 		gone = true;

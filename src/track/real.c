@@ -10,8 +10,10 @@
 #include <string.h>
 
 #include "track/attach.h"
+#include "track/loader.h"
 
 struct real real;
+struct pthreads pthreads;
 
 uint8_t bootstrap_arena[BOOTSTRAP_SIZE] __attribute__((aligned(64)));
 static uint32_t arena_used;
@@ -68,9 +70,40 @@ static void allocator_range(void)
 	}
 }
 
+static void pthreads_resolve(void *find(const char *name))
+{
+	pthreads.key_create = (__typeof__(pthreads.key_create))find("pthread_key_create");
+	pthreads.setspecific = (__typeof__(pthreads.setspecific))find("pthread_setspecific");
+	pthreads.attr_getstack = (__typeof__(pthreads.attr_getstack))find("pthread_attr_getstack");
+}
+
+static bool pthreads_complete(void)
+{
+	return pthreads.key_create && pthreads.setspecific && pthreads.attr_getstack;
+}
+
+bool pthreads_there(void)
+{
+	if (!pthreads_complete())
+		pthreads_resolve(symbol_anywhere_locked);
+	return pthreads_complete();
+}
+
+void *real_come_late(const char *name, void **slot)
+{
+	void *p = symbol_anywhere_locked(name);
+
+	if (p)
+		store_release(slot, p);
+	return p;
+}
+
 void real_resolve(void)
 {
 	const char *module;
+
+	loader_init();
+	pthreads_resolve(symbol_anywhere);
 
 #define HOOK(ret, name, args, call) real.name = (__typeof__(real.name))symbol_next(#name, &module);
 #define HOOK_OPT(ret, name, args, call) HOOK(ret, name, args, call)
@@ -87,6 +120,9 @@ void real_resolve(void)
 void real_resolve_late(void)
 {
 	const char *module;
+
+	loader_init();
+	pthreads_resolve(symbol_anywhere);
 
 #define HOOK(ret, name, args, call) real.name = (__typeof__(real.name))symbol_first(#name, &module);
 #define HOOK_OPT(ret, name, args, call) HOOK(ret, name, args, call)

@@ -69,7 +69,7 @@ static void thread_end(void *arg)
 		return;
 	if (++t->exit_rounds < 4) {
 		/* Other destructors may still allocate: come again, as late as possible. */
-		pthread_setspecific(key, t);
+		pthreads.setspecific(key, t);
 		return;
 	}
 	totals_flush(t);
@@ -91,8 +91,8 @@ static void thread_end(void *arg)
 
 void thread_key_init(void)
 {
-	if (!have_key)
-		have_key = pthread_key_create(&key, thread_end) == 0;
+	if (!have_key && pthreads.key_create && pthreads.setspecific)
+		have_key = pthreads.key_create(&key, thread_end) == 0;
 }
 
 /* ---- beginning --------------------------------------------------------------------------------- */
@@ -356,7 +356,7 @@ bool thread_begin(void)
 	thread_settings(t);
 	t->state = T_READY;
 	if (!late && have_key) {
-		pthread_setspecific(key, t); /* may allocate: an event */
+		pthreads.setspecific(key, t); /* may allocate: an event */
 	} else if (late && lock_take(&threads_lock)) {
 		t->next = late_threads;
 		late_threads = t;

@@ -455,6 +455,25 @@ struct real {
 #undef HOOK
 #undef HOOK_OPT
 extern struct real real __attribute__((visibility("hidden")));
+
+/*
+ * Before glibc 2.34 threads are in a library of their own (libpthread), and so is dlclose() (libdl): a program may not have
+ * them, or bring them later with dlopen().  Linking to them would keep this library from being loaded where they are not, so
+ * they are looked up, and once more when somebody calls them.  Not on an event's path.
+ */
+struct pthreads {
+	int (*key_create)(pthread_key_t *key, void (*end)(void *));
+	int (*setspecific)(pthread_key_t key, const void *value);
+	int (*attr_getstack)(const pthread_attr_t *attr, void **addr, size_t *size);
+};
+extern struct pthreads pthreads __attribute__((visibility("hidden")));
+bool pthreads_there(void); /* all of them may be called */
+void *real_come_late(const char *name, void **slot);
+/* The real function, NULL: it is in no module. */
+#define REAL(name)                 \
+	(LIKELY(real.name != NULL) \
+	         ? real.name       \
+	         : (__typeof__(real.name))real_come_late(#name, (void **)&real.name))
 /* symbols.c.  The function of that name in the modules behind us, in load order; *ret_module its path. */
 void *symbol_next(const char *name, const char **ret_module);
 bool symbol_before_us(const char *name); /* a module in front of us defines it */

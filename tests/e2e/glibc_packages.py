@@ -108,6 +108,23 @@ def build(command, what):
         raise Unavailable('%s cannot be built: %s' % (what, r.stdout.strip()[-400:]))
 
 
+def library_path(root):
+    """What LD_LIBRARY_PATH has to be for a program over the C library in root."""
+    return ':'.join(sorted({os.path.dirname(find(root, 'libc.so.6')), root + '/lib/x86_64-linux-gnu'}))
+
+
+def glibc_target(root, targets, folder, name, libraries=()):
+    """tests/targets/NAME.c over the C library in root: its loader is written into it, library_path() is for its environment."""
+    lib = os.path.dirname(find(root, 'libc.a'))
+    shared = name.endswith('_plugin')
+    path = os.path.join(folder, 'lib%s.so' % name if shared else name)
+    build(['gcc', '-O2', '-g', '-w', '-D_GNU_SOURCE', '--sysroot=' + root, '-B' + lib, '-I' + targets,
+           '-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu',
+           *(['-shared', '-fPIC'] if shared else ['-Wl,--dynamic-linker=' + find(root, 'ld-linux-x86-64.so.2')]),
+           os.path.join(targets, name + '.c'), '-o', path, *libraries], name)
+    return path
+
+
 def glibc_programs(root, source, folder):
     """[(kind, command)]: the source built against the glibc in root, run by its own loader, and static."""
     lib = os.path.dirname(find(root, 'libc.a'))

@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HEADER = os.path.join(HERE, '..', '..', '..', 'include', 'seep.h')
 HOOKS = os.path.join(HERE, '..', '..', '..', 'src', 'track', 'hooks.def')
 SMALL = 256 << 10
+OLDEST_GLIBC = (2, 17)
 
 
 def allowed():
@@ -43,9 +44,11 @@ def imports_come_from_libc_alone(w):
     needed = re.findall(r'\(NEEDED\)[^[]*\[([^]]+)\]', dynamic)
     check('libc.so.6' in needed, 'needed', needed)
     check_equal([n for n in needed if n != 'libc.so.6' and not n.startswith('ld-linux-')], [], 'other libraries')
-    # Not from a libc newer than what it is built for, either: each version it asks for is this libc's.
     versions = w.bare([need_program('readelf'), '-VW', LIBRARY]).stdout
     check_equal(sorted({f for f in re.findall(r'File: (\S+)', versions)} - set(needed)), [], 'versioned imports from')
+    # Wherever it is built, it can be loaded into what runs over an old C library: in a container of another release.
+    asked = sorted({tuple(map(int, v.split('.'))) for v in re.findall(r'Name: GLIBC_([0-9.]+)', versions)})
+    check(asked and asked[-1] <= OLDEST_GLIBC, 'versions of glibc it needs', asked, 'at most', OLDEST_GLIBC)
 
 
 @case

@@ -7,6 +7,7 @@
  */
 #include "tracker.h"
 #include "track/attach.h"
+#include "track/loader.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -65,6 +66,8 @@ void tracker_up_in(const char *dir)
 		unwind_forked();
 	}
 	g.mono_base = g.hdr->start_mono_ns;
+	loader_init();
+	assert_true(pthreads_there());
 	totals_forked();
 	threads_init();
 	modules_init();

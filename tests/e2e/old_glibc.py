@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker where threads and dlclose() are in libraries of their own: before glibc 2.34.
+
+A program without threads loads a plug-in that makes some.  Here that is done with the C library that is installed;
+SEEP_SOAK=1 does it with those of all Debian releases in the archive (glibc_packages.py), old ones among them, as in a
+container of another release.
+"""
+import os
+import subprocess
+
+import glibc_packages
+from attach_tools import attach, detach
+from harness import SOAK, Skip, case, check, check_equal, main, need_target
+
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'targets')
+
+
+class Late:
+    """late_threads, which does a round for each line."""
+
+    def __init__(self, w, path, env):
+        self.w = w
+        self.process = w.start([path], stdin=subprocess.PIPE, env=env)
+        check_equal(self.process.stdout.readline(), 'ready\n', 'what it says first')
+
+    def round(self):
+        self.process.stdin.write('go\n')
+        self.process.stdin.flush()
+        check_equal(self.process.stdout.readline(), '50\n', 'blocks of a round')
+
+    def end(self):
+        run = self.w.finish(self.process)
+        check_equal(run.status, 0, run.describe())
+        return run.truth()
+
+
+def values(w, ledger):
+    report = w.report(ledger)
+    found = report.values('late_block', 'heap')
+    return found.inuse, found.inuse_bytes
+
+
+def stacks(w, ledger):
+    return w.report(ledger).totals('stack')
+
+
+def from_the_beginning(w, path, **env):
+    p = Late(w, path, dict(w.tracked_environment(), **env))
+    p.round()
+    p.round()
+    truth = p.end()['sites']['late_block']
+    ledger = w.ledger(p.process.pid)
+    check_equal(values(w, ledger), (truth['allocs'], truth['alloc_bytes']), 'blocks of late threads')
+    found = stacks(w, ledger)
+    check_equal((found.allocs, found.inuse), (4, 0), 'stacks of threads that were joined or detached')
+
+
+def attached_to(w, path, **env):
+    p = Late(w, path, dict(os.environ, **env))
+    ledger = attach(w, p.process.pid, '--full', path='inject')['ledger']
+    p.round()  # loads it
+    if values(w, ledger) != (50, 2000):
+        # Who asks dlopen() from a place with search paths of its own has it looked at with the next event.
+        check_equal(values(w, ledger), (0, 0), 'blocks of late threads')
+    before = values(w, ledger)[0]
+    p.round()
+    check_equal(values(w, ledger), (before + 50, 40 * (before + 50)), 'blocks of late threads')
+    detach(w, p.process.pid)
+    p.round()
+    check_equal(values(w, ledger), (before + 50, 40 * (before + 50)), 'after detaching')
+    again = attach(w, p.process.pid, '--full', path='inject')['ledger']
+    p.round()
+    check_equal(values(w, again), (50, 2000), 'in the second ledger')
+    p.end()
+
+
+@case
+def threads_that_come_late(w):
+    from_the_beginning(w, need_target('late_threads'))
+
+
+@case
+def threads_that_come_late_attached(w):
+    attached_to(w, need_target('late_threads'))
+
+
+@case
+def every_glibc_of_the_archive(w):
+    if not SOAK:
+        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
+    try:
+        apt = glibc_packages.Apt(w.file('apt'))
+        apt.run('apt-get', 'update')
+    except glibc_packages.Unavailable as e:
+        raise Skip(str(e))
+    versions = apt.versions('libc6')
+    for version in versions:
+        root, folder = w.file('glibc-' + version), w.file('programs-' + version)
+        os.makedirs(root)
+        os.makedirs(folder)
+        apt.unpack(['libc6', 'libc6-dev'], version, root)
+        glibc_packages.glibc_target(root, SOURCES, folder, 'late_threads_plugin', ['-pthread'])
+        path = glibc_packages.glibc_target(root, SOURCES, folder, 'late_threads', ['-ldl'])
+        env = {'LD_LIBRARY_PATH': glibc_packages.library_path(root)}
+        from_the_beginning(w, path, **env)
+        attached_to(w, path, **env)
+        print('# glibc %s: preloaded and attached to' % version, flush=True)
+    check(any(v.startswith('2.31') for v in versions), 'none that is old:', versions)
+
+
+main()

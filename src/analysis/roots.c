@@ -13,18 +13,16 @@
 #include <string.h>
 
 #include "analysis/names.h"
+#include "analysis/stack_lists.h"
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/idmap.h"
 #include "base/tracker_name.h"
 #include "proc/image.h"
 
 #define PAGE UINT64_C(4096)
 #define RED_ZONE 128
-#define TCB_SIZE 2304  /* struct pthread of glibc 2.36; others are near */
-#define TCB_LIST 0x2c0 /* struct pthread's list node: right behind its header, in all versions */
-#define MAX_STACKS 100000
+#define TCB_SIZE 2304 /* struct pthread of glibc 2.36; others are near */
 #define MAX_DTV 65536
 #define CHUNK_HEADER 16u /* glibc: what lies between a chunk's address and its block */
 #define TOP_WORDS 128u   /* of a stack: more than malloc's own frames */
@@ -42,15 +40,9 @@ struct finder {
 	struct roots *out;
 	struct ranges taken; /* not to be had as data or mapping roots */
 	uint64_t static_tls;
-	struct idmap list_index; /* of list_nodes by address */
-	struct list_node *list_nodes;
-	size_t cap, cap_stacks, nwords, nlist_nodes, cap_list_nodes;
+	struct stack_lists lists;
+	size_t cap, cap_stacks, nwords;
 	bool failed;
-};
-
-/* Of glibc's lists of stacks. */
-struct list_node {
-	uint64_t at, head; /* list_head() */
 };
 
 static void note(struct finder *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -432,88 +424,6 @@ static uint64_t dead_tcb(const struct finder *f, const struct image_map *m)
 	return 0;
 }
 
-static bool list_known(const struct finder *f, uint64_t at, uint64_t *ret_head)
-{
-	uint64_t hash = hash_mix(at, 0);
-	size_t pos = idmap_first(&f->list_index, hash);
-	uint32_t id;
-
-	while (idmap_get(&f->list_index, &pos, hash, &id)) {
-		if (f->list_nodes[id].at == at) {
-			*ret_head = f->list_nodes[id].head;
-			return true;
-		}
-	}
-	return false;
-}
-
-/*
- * glibc keeps the TCBs of all stacks in lists: of those in use, of those it did not make, of those kept for later.
- * The heads lie in the loader's (before 2.34 libpthread's) data, the first two of them 16 bytes apart.
- * Returns the head of the list that the TCB is in; 0: none that can be told.  Each node is visited once, whoever asks: of a
- * program that joins none of its threads there are thousands.
- */
-static uint64_t list_head(struct finder *f, uint64_t tcb)
-{
-	const size_t first = f->nlist_nodes;
-	uint64_t at = tcb + TCB_LIST, head = 0;
-
-	for (int i = 0; i < MAX_STACKS && !list_known(f, at, &head); i++) {
-		if (ARRAY_GROW(f, f, list_nodes) < 0 ||
-		    idmap_add(&f->list_index, hash_mix(at, 0), (uint32_t)f->nlist_nodes) < 0) {
-			f->failed = true;
-			break;
-		}
-		f->list_nodes[f->nlist_nodes++] = (struct list_node){ .at = at };
-		if (!image_read_u64(f->img, at, &at) || at % 8)
-			break;
-		if (image_module_of(f->img, at)) {
-			head = at;
-			break;
-		}
-	}
-	for (size_t i = first; i < f->nlist_nodes; i++)
-		f->list_nodes[i].head = head;
-	return head;
-}
-
-static bool is_list(const struct finder *f, uint64_t at)
-{
-	uint64_t next, prev, after, before;
-
-	return image_read_u64(f->img, at, &next) && image_read_u64(f->img, at + 8, &prev) &&
-	       image_read_u64(f->img, next + 8, &before) && image_read_u64(f->img, prev, &after) &&
-	       before == at && after == at;
-}
-
-/*
- * Before 2.34 the list that the main thread's stack is in lies apart, and the two others side by side: first that of
- * stacks in use, then that of those kept for later.
- */
-static bool first_of_two(const struct finder *f, uint64_t head)
-{
-	return is_list(f, head + 16) && !is_list(f, head - 16);
-}
-
-/* Ended, but not yet joined: its result is for the thread that will join it. */
-static bool is_unjoined(struct finder *f, uint64_t tcb)
-{
-	uint64_t head = list_head(f, tcb);
-
-	for (size_t i = 0; head && i < f->img->nthreads; i++) {
-		uint64_t other = list_head(f, f->img->threads[i].tls);
-
-		/* The main thread's stack is not one of glibc's: its list is the second. */
-		if (!other)
-			continue;
-		if (f->img->threads[i].tid == f->img->pid
-		            ? head == other - 16 || first_of_two(f, head)
-		            : head == other)
-			return true;
-	}
-	return false;
-}
-
 /*
  * Below a stack of glibc's lies a guard that nothing may touch.  In gcore's cores it is a hole, or reads as zeros, because a
  * debugger may read it.
@@ -554,7 +464,7 @@ static void dead_stacks(struct finder *f)
 		if (!tcb)
 			continue;
 		take(f, m->start, m->end);
-		unjoined = is_unjoined(f, tcb);
+		unjoined = stack_lists_unjoined(&f->lists, tcb);
 		add_stack(f, m->start, m->end, 0, unjoined);
 		if (unjoined)
 			add_range(f, ROOT_TLS, tcb, tcb_end(m, tcb), m->path, 0);
@@ -760,7 +670,11 @@ struct seep_error *roots_find(const struct image *img, const struct heap *heap,
 {
 	static const struct roots_options none;
 	struct roots out = { 0 };
-	struct finder f = { .img = img, .heap = heap, .opts = opts ? opts : &none, .out = &out };
+	struct finder f = { .img = img,
+		            .heap = heap,
+		            .opts = opts ? opts : &none,
+		            .out = &out,
+		            .lists = { .img = img } };
 
 	for (size_t i = 0; i < img->nmodules; i++)
 		if (img->modules[i].tls_memsz && img->modules[i].tls_memsz < UINT64_C(1) << 24)
@@ -774,8 +688,8 @@ struct seep_error *roots_find(const struct image *img, const struct heap *heap,
 	if (out.n)
 		qsort(out.items, out.n, sizeof(*out.items), compare_roots);
 	free(f.taken.items);
-	free(f.list_nodes);
-	idmap_release(&f.list_index);
+	f.failed |= f.lists.failed;
+	stack_lists_release(&f.lists);
 	if (f.failed) {
 		roots_release(&out);
 		return &seep_error_nomem;

@@ -113,7 +113,8 @@ static int read_identity(struct build *b, enum writer_state writer)
 	p->before_bytes = p->attached ? h->before_bytes : 0;
 	p->live = writer == WRITER_RUNNING;
 	p->execed = !p->live && (h->state == LEDGER_EXECED || writer == WRITER_LEFT);
-	p->killed = !p->live && !p->execed && h->state != LEDGER_EXITED;
+	p->detached = !p->live && h->state == LEDGER_DETACHED;
+	p->killed = !p->live && !p->execed && !p->detached && h->state != LEDGER_EXITED;
 	p->start_real_ns = h->start_real_ns;
 	p->tracker_ledger_bytes = (uint64_t)b->f.st.st_blocks * 512;
 	p->tracker_private_bytes = h->private_bytes;

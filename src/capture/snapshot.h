@@ -56,6 +56,7 @@ enum snapshot_section {
 	/* What was seen from outside, or marked, over time; missing: nothing, or of an older seep. */
 	SNAP_RSS = 15,
 	SNAP_EVENTS = 16,
+	SNAP_DETACHED = 17, /* one record; missing: not detached, or of an older seep */
 	SNAP_NSECTIONS
 };
 

@@ -52,6 +52,10 @@ static const struct column merged[] = {
 	COL(struct profile, nmerged, COL_U32),
 };
 
+static const struct column detached[] = {
+	COL(struct profile, detached, COL_BOOL),
+};
+
 static const struct column modules[] = {
 	COL(struct prof_module, path, COL_STRING),
 	DELTA(struct prof_module, start, COL_U64),
@@ -174,6 +178,7 @@ const struct layout snapshot_layouts[SNAP_NSECTIONS] = {
 	[SNAP_CELL_WEIGHTS] = LAYOUT(cell_weights, struct snapshot_cell_weight),
 	[SNAP_RSS] = LAYOUT(rss, struct prof_rss),
 	[SNAP_EVENTS] = LAYOUT(events, struct prof_event),
+	[SNAP_DETACHED] = LAYOUT(detached, struct profile),
 };
 
 const struct column snapshot_lifetime = { .type = COL_U64, .repeat = 1 };

@@ -380,6 +380,7 @@ static int get_one(struct cursor *cur, enum snapshot_section id, struct profile 
 	case SNAP_CLASSES:
 		return get_classes(cur, p);
 	case SNAP_MERGED:
+	case SNAP_DETACHED:
 		return get_own(cur, id, p);
 	case SNAP_SITE_WEIGHTS:
 		return get_section(cur, id, &parts->site_weights, &parts->nsite_weights);
@@ -429,7 +430,7 @@ static int decode(struct cursor *cur, struct profile *p)
 		}
 	}
 	seen |= 1u << SNAP_MERGED | 1u << SNAP_SITE_WEIGHTS | 1u << SNAP_CELL_WEIGHTS |
-	        1u << SNAP_RSS | 1u << SNAP_EVENTS;
+	        1u << SNAP_RSS | 1u << SNAP_EVENTS | 1u << SNAP_DETACHED;
 	if (!r && seen != (1u << SNAP_NSECTIONS) - 2)
 		r = -EBADMSG; /* every other section is there, if only empty */
 	if (!r)

@@ -243,6 +243,8 @@ static int encode(const struct profile *p, struct buf *raw)
 		put_section(raw, &scratch, SNAP_RSS, p->rss, p->nrss);
 	if (p->nevents)
 		put_section(raw, &scratch, SNAP_EVENTS, p->events, p->nevents);
+	if (p->detached)
+		put_section(raw, &scratch, SNAP_DETACHED, p, 1);
 	buf_putc(raw, SNAP_END);
 	return raw->failed ? -ENOMEM : 0;
 }

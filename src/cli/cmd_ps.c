@@ -36,6 +36,8 @@ static const char *state_name(const struct ledger_entry *e)
 		return "running";
 	if (e->execed)
 		return "replaced"; /* by exec */
+	if (e->state == LEDGER_DETACHED)
+		return "detached";
 	return e->state == LEDGER_EXITED ? "exited" : "killed";
 }
 

@@ -258,9 +258,10 @@ static void head_line(const struct top_ui *ui, const struct top_source *s, struc
 	if (localtime_r(&now, &tm))
 		strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
 	if (s->ended)
-		buf_puts(&right, p->killed   ? "KILLED "
-		                 : p->execed ? "REPLACED BY EXEC "
-		                             : "ENDED ");
+		buf_puts(&right, p->killed     ? "KILLED "
+		                 : p->execed   ? "REPLACED BY EXEC "
+		                 : p->detached ? "DETACHED "
+		                               : "ENDED ");
 	else if (s->problem)
 		buf_puts(&right, "CANNOT READ ");
 	if (ui->paused)

@@ -142,15 +142,20 @@ void report_location(const struct report *r, uint32_t location, struct location_
 
 static const char *state_key(const struct profile *p)
 {
-	return p->live ? "running" : p->execed ? "execed" : p->killed ? "killed" : "exited";
+	return p->live       ? "running"
+	       : p->execed   ? "execed"
+	       : p->detached ? "detached"
+	       : p->killed   ? "killed"
+	                     : "exited";
 }
 
 static const char *state_words(const struct profile *p)
 {
-	return p->live     ? "running"
-	       : p->execed ? "went on as another program (exec)"
-	       : p->killed ? "killed (ended without running its exit handlers)"
-	                   : "exited";
+	return p->live       ? "running"
+	       : p->execed   ? "went on as another program (exec)"
+	       : p->detached ? "detached from; it went on without the tracker"
+	       : p->killed   ? "killed (ended without running its exit handlers)"
+	                     : "exited";
 }
 
 /* Of several processes: what is true of at least one of them. */

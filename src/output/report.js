@@ -49,7 +49,7 @@ function card(name, value, more, className) {
 function fact(name, value) {
 	if (value) $('facts').append(make('dt', name), make('dd', value));
 }
-const states = { running: 'still running', exited: 'ended', killed: 'was killed', execed: 'went on as another program' };
+const states = { running: 'still running', exited: 'ended', killed: 'was killed', execed: 'went on as another program', detached: 'detached from, went on' };
 function summaryOfOne() {
 	const p = report.process, t = report.totals, tracking = report.tracking, rss = report.resident || [];
 	const highest = rss.reduce((most, r) => Math.max(most, r.bytes), 0);

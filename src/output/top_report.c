@@ -29,7 +29,11 @@ static const struct {
 
 const char *top_state(const struct profile *p)
 {
-	return p->live ? "running" : p->execed ? "execed" : p->killed ? "killed" : "exited";
+	return p->live       ? "running"
+	       : p->execed   ? "execed"
+	       : p->detached ? "detached"
+	       : p->killed   ? "killed"
+	                     : "exited";
 }
 
 uint64_t top_losses(const struct profile *p)
@@ -167,9 +171,10 @@ static void head_text(struct emit *e, const struct top *t, const struct top_fact
 	buf_printf(&line, "  %s (pid %d)", f->name, f->pid);
 	if (f->ended)
 		buf_printf(&line, ", %s",
-		           p->killed   ? "killed"
-		           : p->execed ? "replaced by exec"
-		                       : "ended");
+		           p->killed     ? "killed"
+		           : p->execed   ? "replaced by exec"
+		           : p->detached ? "detached from"
+		                         : "ended");
 	if (f->uptime_ns && !f->ended) {
 		buf_puts(&line, ", up ");
 		unit_duration(&line, f->uptime_ns);

@@ -319,6 +319,7 @@ static void merge_head(struct profile *out, const struct profile *in, uint64_t s
 	out->live |= in->live;
 	out->killed |= in->killed;
 	out->execed |= in->execed;
+	out->detached |= in->detached;
 	out->duration_ns = end > out->duration_ns ? end : out->duration_ns;
 	out->tracker_ledger_bytes = prof_add(out->tracker_ledger_bytes, in->tracker_ledger_bytes);
 	out->tracker_private_bytes = prof_add(out->tracker_private_bytes, in->tracker_private_bytes);

@@ -173,6 +173,7 @@ struct profile {
 	bool live;              /* the process was still running when this was read */
 	bool killed;            /* ended without its destructors (SIGKILL, OOM, _exit, crash) */
 	bool execed;            /* the process went on as another program */
+	bool detached;          /* the tracker was sent away, and the process went on */
 	uint64_t start_real_ns; /* Unix epoch */
 	uint64_t duration_ns;   /* tracked so far */
 	uint64_t tracker_ledger_bytes, tracker_private_bytes; /* the tracker's own memory */

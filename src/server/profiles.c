@@ -157,7 +157,11 @@ struct seep_error *profiles_take(struct server *s, const char *ledger, int fd, b
 
 static const char *state_of(const struct profile *p)
 {
-	return p->live ? "running" : p->execed ? "execed" : p->killed ? "killed" : "exited";
+	return p->live       ? "running"
+	       : p->execed   ? "execed"
+	       : p->detached ? "detached"
+	       : p->killed   ? "killed"
+	                     : "exited";
 }
 
 struct seep_error *profiles_store(struct server *s, int64_t process, const struct profile *p,

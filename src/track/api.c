@@ -152,7 +152,7 @@ IMPL long lsan_check(long unused, long unused2, const struct arch_entry *entry)
 	check_spent();
 	if (!check_ask(CHECK_REQ_NOW, entry, 0, NULL, &reply) || reply.status < 0)
 		return 0;
-	ledger_finish();
+	ledger_finish(LEDGER_EXITED);
 	for (;;)
 		sys6(SYS_exit_group, reply.status, 0, 0, 0, 0, 0);
 }

@@ -407,7 +407,7 @@ __attribute__((used)) void check_handlers_done(void *unused, long status,
 	ask_at(CHECK_AT_END, CHECK_REQ_END, &asked_end, from, (int)status);
 	check_bring_up_to_date();
 	dropin_end();
-	ledger_finish();
+	ledger_finish(LEDGER_EXITED);
 }
 
 __attribute__((used)) void check_handlers_begin(void *unused, long status,

@@ -195,7 +195,7 @@ void jemalloc_end(void)
 	if (dropin.prof_leak_error && totals.stacks && dropin.prefix[0]) {
 		SAY("<jemalloc>: Exiting with error code because memory leaks were detected");
 		dropin_gone();
-		ledger_finish();
+		ledger_finish(LEDGER_EXITED);
 		for (;;)
 			sys6(SYS_exit_group, 1, 0, 0, 0, 0, 0);
 	}

@@ -185,7 +185,7 @@ bool tracker_end(void)
 	store_release(&g.ready, false);
 	filter_none();
 	left = threads_leave();
-	ledger_finish();
+	ledger_finish(LEDGER_DETACHED);
 	if (left)
 		ledger_let_go();
 	return left;
@@ -220,5 +220,5 @@ static void __attribute__((destructor(101))) library_unloaded(void)
 		totals_unwinds(t);
 	}
 	dropin_end();
-	ledger_finish();
+	ledger_finish(LEDGER_EXITED);
 }

@@ -536,10 +536,10 @@ fail:
 	return false;
 }
 
-void ledger_finish(void)
+void ledger_finish(uint32_t state)
 {
 	if (!g.hdr)
 		return;
 	g.hdr->end_mono_ns = clock_ns(CLOCK_MONOTONIC);
-	store_release(&g.hdr->state, (uint32_t)LEDGER_EXITED);
+	store_release(&g.hdr->state, state);
 }

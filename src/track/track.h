@@ -298,8 +298,8 @@ void say(const char *a, const char *b); /* "seep: a b\n" on stderr when verbose 
 bool ledger_create(bool forked);
 /* Gives [off, off + len) storage; false: the file system is full (counted). */
 bool ledger_ensure(const void *from, size_t len);
-void ledger_finish(void);
-bool points_room(uint64_t n); /* the timeline has storage for n points */
+void ledger_finish(uint32_t state); /* LEDGER_EXITED or LEDGER_DETACHED */
+bool points_room(uint64_t n);       /* the timeline has storage for n points */
 
 /* A section that grows at its end. */
 struct growing {

@@ -71,6 +71,7 @@ enum ledger_state {
 	LEDGER_EXITED = 2,   /* the writer ran its destructors */
 	LEDGER_EXECED = 3,   /* the process went on as another program */
 	LEDGER_DISABLED = 4, /* the tracker gave up: see losses */
+	LEDGER_DETACHED = 5, /* the tracker was sent away; the process went on */
 };
 
 enum ledger_mode { LEDGER_FULL = 0, LEDGER_SAMPLED = 1 };

@@ -19,6 +19,25 @@ def counts_since_attaching_are_exact(w):
 
 
 @case
+def nobody_says_that_it_has_ended(w):
+    """A process that was detached from goes on; report, ps, a snapshot and a diff of it say so, by injection and by BPF."""
+    t = Talker(w, '1')
+    for way in ('--inject', '--bpf'):
+        a = attach(w, t.pid, way, '--full')
+        check_equal(w.report(a['ledger']).data['process']['state'], 'running', way)
+        detach(w, t.pid)
+        check_equal(w.report(a['ledger']).data['process']['state'], 'detached', way)
+        run = w.seep('snap', '-o', w.file('after%s.seep' % way), a['ledger'])
+        check_equal(run.status, 0, run.describe())
+        check_equal(w.report(w.file('after%s.seep' % way)).data['process']['state'], 'detached', way)
+        listed = [line for line in w.seep('ps', '--ledger-dir', w.ledgers).stdout.splitlines() if str(t.pid) in line.split()]
+        check(listed and 'detached' in listed[-1], listed)
+        text = w.seep('report', a['ledger']).stdout
+        check('pid %d, detached from' % t.pid in text, text[:300])
+    t.end()
+
+
+@case
 def every_call_is_counted(w):
     t = Calls(w)
     before = t.tell(3)

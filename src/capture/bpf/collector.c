@@ -642,7 +642,7 @@ void collector_run(struct collector *c, int stop_fd)
 	struct pollfd fds[] = { { ring_buffer__epoll_fd(c->ring), POLLIN, 0 },
 		                { c->pidfd, POLLIN, 0 },
 		                { stop_fd, POLLIN, 0 } };
-	enum ledger_state state = LEDGER_EXITED;
+	enum ledger_state state;
 
 	while (!c->over) {
 		/* Without a wake-up from the kernel (wake_at) the ring is emptied at every tick. */
@@ -657,8 +657,7 @@ void collector_run(struct collector *c, int stop_fd)
 	for (size_t i = 0; i < c->nthreads; i++)
 		settle(c, &c->threads[i], now_ns());
 	count_losses(c);
-	if (c->execed)
-		state = LEDGER_EXECED;
+	state = c->execed ? LEDGER_EXECED : fds[1].revents ? LEDGER_EXITED : LEDGER_DETACHED;
 	ledger_writer_finish(c->writer, state, now_ns());
 }
 

@@ -150,6 +150,7 @@ struct profile *sample_profile(void)
 	p->live = false;
 	p->killed = true;
 	p->execed = false;
+	p->detached = true;
 	p->start_real_ns = next();
 	p->duration_ns = next();
 	p->tracker_ledger_bytes = next();
@@ -215,6 +216,7 @@ static const char *meta_difference(const struct profile *a, const struct profile
 	SAME(killed);
 	SAME(nmerged);
 	SAME(execed);
+	SAME(detached);
 	SAME(start_real_ns);
 	SAME(duration_ns);
 	SAME(tracker_ledger_bytes);

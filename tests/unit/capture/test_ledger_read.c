@@ -340,6 +340,10 @@ static void tells_how_it_ended(void **state)
 	p = must_read(false);
 	assert_true(!p->killed && !p->live && p->execed);
 	profile_free(p);
+	m->h->state = LEDGER_DETACHED;
+	p = must_read(false);
+	assert_true(!p->killed && !p->live && !p->execed && p->detached);
+	profile_free(p);
 	/* Ours: this very process, which maps it. */
 	m->h->state = LEDGER_LIVE;
 	m->h->pid = getpid();

@@ -99,7 +99,7 @@ static void it_says_whose_it_is(void **state)
 	assert_true(p->live);
 	assert_false(p->sampled);
 	profile_free(p);
-	ledger_finish();
+	ledger_finish(LEDGER_EXITED);
 	p = tracker_read();
 	assert_false(p->killed);
 	profile_free(p);

@@ -34,8 +34,10 @@ struct late_real late_real;
 static struct thread thread_ours = { .countdown = INT64_MAX / 2, .state = T_DEAD, .mode = M_OFF };
 static uint32_t busy;
 static uint32_t modules_pending; /* a dlopen() that could not be waited for, or is not done */
-static uint64_t retry_ns;        /* when to look again at those that were not; 0: at once */
+static uint64_t retry_ns;        /* when to look again */
+static uint64_t loading_ns;      /* until when such a dlopen() may still be at it */
 #define RETRY_NS 10000000u
+#define LOADING_NS 10000000000ull
 static uint64_t stop_ns; /* CLOCK_MONOTONIC; 0: never */
 
 /* ---- loaded late, or from the start? ----------------------------------------------------- */
@@ -81,7 +83,8 @@ static int look_at_caller(struct dl_phdr_info *info, size_t size, void *arg)
 /*
  * dlopen() looks at its return address: the caller's search path and namespace count.  Where they do not matter we
  * call it and look at the new modules afterwards.  Where they do it is jumped to, so that it sees its
- * caller, and the modules are looked at with the next event.
+ * caller, and nobody says when it is done: for a while the loader is asked, with slow events and with the dlsym() that mostly
+ * comes next, whether it has loaded something.
  */
 static bool caller_matters(const char *file, uint64_t pc)
 {
@@ -108,6 +111,7 @@ void *late_dlopen(const char *file, int mode)
 	if (!file || !g.ready || forked_child())
 		return late_real.dlopen(file, mode);
 	if (caller_matters(file, (uint64_t)__builtin_return_address(0))) {
+		store_relaxed(&loading_ns, ledger_clock_ns() + LOADING_NS);
 		store_relaxed(&retry_ns, (uint64_t)0);
 		store_release(&modules_pending, 1u);
 		return late_real.dlopen(file, mode);
@@ -140,8 +144,14 @@ void attach_tick(uint64_t now_ns)
 
 	if (UNLIKELY(load_relaxed(&modules_pending)) && now_ns >= load_relaxed(&retry_ns) &&
 	    __atomic_compare_exchange_n(&modules_pending, &one, 0, false, __ATOMIC_ACQUIRE,
-	                                __ATOMIC_RELAXED))
-		look_at_modules(false);
+	                                __ATOMIC_RELAXED)) {
+		if (patch_stale())
+			look_at_modules(false);
+		if (now_ns < load_relaxed(&loading_ns)) {
+			store_relaxed(&retry_ns, now_ns + RETRY_NS);
+			store_release(&modules_pending, 1u);
+		}
+	}
 }
 
 void attach_module_closed(void)
@@ -153,6 +163,9 @@ void attach_module_closed(void)
 /* Names that are ours are the same for every caller, but for RTLD_NEXT, which is for those who wrap them. */
 void *late_dlsym(void *handle, const char *name)
 {
+	/* Who loaded something asks for a function of it next, and calls that before there is another event. */
+	if (g.ready && !forked_child() && patch_stale())
+		look_at_modules(false);
 	if (handle == (void *)-1l || !name || !patch_knows(name) || !g.ready)
 		return late_real.dlsym(handle, name);
 	return patch_hook_of(name, late_real.dlsym(handle, name));

@@ -162,6 +162,7 @@ struct known {
 /* Pages that are still writable after so long were meant to be. */
 #define PATIENCE_NS 2000000000ull
 static uint64_t nunready;
+static uint64_t loads_seen; /* modules loaded ever, at the last pass */
 
 static struct record *records;
 static struct known *knowns;
@@ -528,12 +529,12 @@ static int whole_pass(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct pass *pass = arg;
 
-	(void)info;
 	(void)size;
 	pass->ok = vmas_read();
 	if (pass->ok) {
 		dl_iterate_phdr(pass->module, pass->arg);
 		vmas_close();
+		store_relaxed(&loads_seen, (uint64_t)info->dlpi_adds);
 	}
 	return 1;
 }
@@ -555,6 +556,21 @@ bool patch_all(bool again)
 bool patch_unready(void)
 {
 	return load_relaxed(&nunready) != 0;
+}
+
+static int loads_now(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	*(uint64_t *)arg = info->dlpi_adds;
+	return 1;
+}
+
+bool patch_stale(void)
+{
+	uint64_t loads = 0;
+
+	dl_iterate_phdr(loads_now, &loads);
+	return loads != load_relaxed(&loads_seen) || patch_unready();
 }
 
 /* ---- and back ------------------------------------------------------------------------------------ */

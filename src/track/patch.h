@@ -17,6 +17,7 @@ struct patch_sums {
 bool patch_all(bool again);
 /* The last pass has met modules that the loader was not done with: another one is to come. */
 bool patch_unready(void);
+bool patch_stale(void); /* that, or something was loaded since the last pass */
 /* After dlclose(): forgets the slots of modules that are gone. */
 void patch_prune(void);
 /* Puts every slot back as it was. */

@@ -155,12 +155,15 @@ def tracked_exactly(w, t, ledger, meanwhile=lambda: None, outside=False):
     reports_until(w, ledger, lambda r: all(c['allocs'] > 100 for c in counted(r).values()), 'the target to do something')
     truth = t.truth()
     wanted = {name: truth[name] for name in CHURN}
-    after = reports_until(w, ledger, lambda r: counted(r) == wanted, 'the counts to be %s' % wanted) if outside \
-        else w.report(ledger)
+    left = {name: (c['allocs'] - c['frees'], c['alloc_bytes'] - c['free_bytes']) for name, c in wanted.items()}
+
+    def inuse(report):
+        return {name: (report.values(name).inuse, report.values(name).inuse_bytes) for name in CHURN}
+
+    # Blocks are read before counts: who writes may have come between.
+    after = reports_until(w, ledger, lambda r: (counted(r), inuse(r)) == (wanted, left),
+                          'the counts to be %s, and in use %s' % (wanted, left)) if outside else w.report(ledger)
     t.going()
-    for name in CHURN:
-        old, new = before.values(name), after.values(name)
-        check_equal((old.inuse, old.inuse_bytes), (0, 0), 'in use of %s when all were freed' % name)
-        true = wanted[name]
-        check_equal(counted(after)[name], true, 'counts of %s' % name)
-        check_equal((new.inuse, new.inuse_bytes), (true['allocs'] - true['frees'], true['alloc_bytes'] - true['free_bytes']), 'in use of %s' % name)
+    check_equal(inuse(before), dict.fromkeys(CHURN, (0, 0)), 'in use when all were freed')
+    check_equal(counted(after), wanted, 'counts')
+    check_equal(inuse(after), left, 'in use')

@@ -122,8 +122,20 @@ static void heuristics(struct emit *e, const struct check *c)
 	emit_object_end(e);
 }
 
+/* No block was looked at, and there is an allocator whose blocks are known only with a ledger: its note; else NULL. */
+static const char *unknown_blocks(const struct check_coverage *v)
+{
+	if (v->blocks || (v->ledger && !v->sampled))
+		return NULL;
+	for (size_t i = 0; v->notes && v->notes[i]; i++)
+		if (strstr(v->notes[i], ": no walker"))
+			return v->notes[i];
+	return NULL;
+}
+
 void check_summary(struct emit *e, const struct check *c, const struct check_report_options *o)
 {
+	const char *unknown = unknown_blocks(&c->coverage);
 	const struct reach_total *t = c->total;
 	struct reach_total internal = { c->coverage.internal_blocks, c->coverage.internal_bytes };
 	bool lost = t[REACH_DEFINITE].blocks || t[REACH_POSSIBLE].blocks;
@@ -158,7 +170,12 @@ void check_summary(struct emit *e, const struct check *c, const struct check_rep
 		          "puts a header of its own in front of each block, or links them by a member. Then it is in "
 		          "use: --presets=lsan counts such pointers.",
 		          c->header);
-	if (!lost)
+	if (unknown)
+		emit_text(e, EMIT_BOLD, 0,
+		          "Nothing could be checked: %.*s has no walker. With a tracker its blocks are known: `seep run`, or `seep "
+		          "attach --full`, and what was allocated since is checked.",
+		          (int)strcspn(unknown, ":"), unknown);
+	else if (!lost)
 		emit_text(e, EMIT_BOLD, 0, "No leaks were found.");
 	else if (o->summary_only)
 		emit_text(e, EMIT_DIM, 0, "--leak-check=full shows where they were allocated.");
@@ -322,6 +339,7 @@ void check_completeness(struct emit *e, const struct check *c)
 	}
 	emit_object(e, "completeness");
 	emit_field(e, "complete", NULL, emit_bool(check_is_complete(c)));
+	emit_field(e, "nothing_known", NULL, emit_bool(unknown_blocks(v) != NULL));
 	emit_field(e, "ledger", NULL, emit_bool(v->ledger));
 	emit_field(e, "sampled", NULL, emit_bool(v->sampled));
 	emit_field(e, "recorded_blocks", NULL, emit_count(v->recorded_blocks));

@@ -86,6 +86,11 @@ def redis_over_jemalloc_attached_to(w):
     port = free_port()
     process = w.start(redis_command(port, w))
     wait_for(answers(port), 'redis to answer')
+    # Before that nothing is known, and nobody says that no leaks were found.
+    found = w.check(process.pid, '--ledger-dir=' + w.ledgers)
+    check_equal((found.completeness['nothing_known'], found.completeness['complete'], found.classes), (True, False, {}), 'without a tracker')
+    said = w.seep('check', '--ledger-dir=' + w.ledgers, str(process.pid)).stdout
+    check('Nothing could be checked: libjemalloc' in said and 'No leaks' not in said, said)
     with Load(redis_load(w, port), 1) as load:
         load.went_on()
         for how in ('--full', '--sample=4K'):
@@ -94,6 +99,7 @@ def redis_over_jemalloc_attached_to(w):
             wait_for(lambda: w.report(json.loads(run.stdout)['ledger']).totals().inuse > 50, 'blocks in the ledger')
             watch(w, load, [process.pid], '--ledger-dir=' + w.ledgers, rounds=ROUNDS // 4, least_blocks=5)
             found = w.check(process.pid, '--ledger-dir=' + w.ledgers)
+            check_equal(found.completeness['nothing_known'], False, 'with a tracker')
             check(any('only some of this allocator' in n for n in found.completeness['notes']), found.completeness)
             check_equal(w.seep('detach', str(process.pid)).status, 0, 'detach')
     w.bare([need_program('redis-cli'), '-p', str(port), 'shutdown', 'nosave'])

@@ -69,11 +69,11 @@ function CheckCard({ id, when, document }: { id: number; when: number; document:
 	const perhaps = num(check?.header) ? `Most possibly lost blocks are pointed to ${check.header} bytes behind their start, as where a program puts a header in front of each: then they are in use (seep check --presets=lsan).` : 'Only pointers to their inside lead to these blocks: they may be lost, or not.';
 	const whole = Math.max(1, CLASSES.reduce((sum, [c]) => sum + size(c), 0));
 	const frames = list(check?.frames), records = list(check?.records).filter(r => ['definite', 'possible', 'indirect'].includes(r.class));
-	const notes = list(complete.notes).filter(n => typeof n === 'string');
+	const notes = list(complete.notes).filter(n => typeof n === 'string'), blind = complete.nothing_known === true;
 	return (
-		<Card title="Leak check" when={when} tone={tone} badge={<Badge tone={tone}>{lost ? `${bytes(lost)} ${sure ? '' : 'possibly '}lost` : 'nothing lost'}</Badge>}
+		<Card title="Leak check" when={when} tone={blind ? '' : tone} badge={<Badge tone={blind ? '' : tone}>{blind ? 'nothing checked' : lost ? `${bytes(lost)} ${sure ? '' : 'possibly '}lost` : 'nothing lost'}</Badge>}
 			next={<>
-				<span>{sure ? 'No pointer leads to these blocks any more: the lines above allocated them, and they or their callers lost the last one.' : lost ? perhaps : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
+				<span>{sure ? 'No pointer leads to these blocks any more: the lines above allocated them, and they or their callers lost the last one.' : lost ? perhaps : blind ? 'The blocks of its allocator are known only with a tracker: attach, let it work, check again.' : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
 				<span class="row">
 					{lost > 0 && <button type="button" onClick={() => go({ show: 'icicle', value: 'leaked', base: '', from: 0, to: 0, view: '', z: '' }, true)}>Lost blocks as icicle</button>}
 					<button type="button" onClick={() => act('check')}>Check again</button>

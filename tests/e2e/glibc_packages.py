@@ -152,7 +152,7 @@ def musl_programs(root, source, folder):
     end = [os.path.join(lib, 'crtn.o')]
     dynamic, static = os.path.join(folder, 'dynamic'), os.path.join(folder, 'static')
     # Old loaders run what can be loaded anywhere only, when they are asked to by name.
-    build(common + ['-nostdlib', '-pie', '-fPIE', '-o', dynamic, os.path.join(lib, 'Scrt1.o'), *start, '-L' + lib, '-lc',
+    build(common + ['-nostdlib', '-pie', '-fPIE', '-o', dynamic, os.path.join(lib, 'Scrt1.o'), *start, '-L' + os.path.dirname(loader), '-lc',
                     '-lgcc', *end, '-Wl,-dynamic-linker,' + loader], 'the dynamic program')
     build(common + ['-nostdlib', '-static', '-no-pie', '-fno-pie', '-o', static, os.path.join(lib, 'crt1.o'), *start,
                     os.path.join(lib, 'libc.a'), '-lgcc', *end], 'the static program')

@@ -140,15 +140,6 @@ void report_location(const struct report *r, uint32_t location, struct location_
 
 /* ---- head ------------------------------------------------------------------ */
 
-static const char *state_key(const struct profile *p)
-{
-	return p->live       ? "running"
-	       : p->execed   ? "execed"
-	       : p->detached ? "detached"
-	       : p->killed   ? "killed"
-	                     : "exited";
-}
-
 static const char *state_words(const struct profile *p)
 {
 	return p->live       ? "running"
@@ -219,7 +210,7 @@ static void head_process(const struct report *r)
 		{ "pid", emit_number(p->pid), false },
 		{ NULL, emit_string(p->nmerged ? merged_words(p) : state_words(p)), false },
 		{ "merged", emit_count(p->nmerged), true },
-		{ "state", emit_string(state_key(p)), true },
+		{ "state", emit_string(profile_state(p)), true },
 		{ "ppid", emit_number(p->ppid), true },
 		{ "exec_seq", emit_number(p->exec_seq), true },
 		{ "exe", emit_string(p->exe), true },

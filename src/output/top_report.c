@@ -27,15 +27,6 @@ static const struct {
 	[GROUP_KIND] = { "kind", "KIND" },
 };
 
-const char *top_state(const struct profile *p)
-{
-	return p->live       ? "running"
-	       : p->execed   ? "execed"
-	       : p->detached ? "detached"
-	       : p->killed   ? "killed"
-	                     : "exited";
-}
-
 uint64_t top_losses(const struct profile *p)
 {
 	static const enum ledger_loss losing[] = { LOSS_NESTED,      LOSS_LIVE_FULL,
@@ -254,7 +245,7 @@ static void head_json(struct emit *e, const struct top *t, const struct top_fact
 	emit_field(e, "name", NULL, emit_string(f->name));
 	emit_field(e, "command", NULL, emit_string(p->command));
 	emit_field(e, "uid", NULL, emit_number(f->uid));
-	emit_field(e, "state", NULL, emit_string(top_state(p)));
+	emit_field(e, "state", NULL, emit_string(profile_state(p)));
 	emit_field(e, "uptime_ns", NULL, f->uptime_ns ? emit_duration(f->uptime_ns) : emit_none());
 	emit_field(e, "rss_bytes", NULL, f->rss != TOP_UNKNOWN ? emit_bytes(f->rss) : emit_none());
 	emit_field(e, "cgroup", NULL, emit_string(f->cgroup));

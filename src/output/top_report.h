@@ -47,8 +47,6 @@ struct top_report_options {
 struct seep_error *top_report_emit(struct emit *e, const struct top *t, const struct top_facts *f,
                                    const struct top_report_options *o);
 
-/* "running", "exited", "killed", "execed", "detached" */
-const char *top_state(const struct profile *p);
 /* Events that were lost, so that numbers are too low or blocks have no stack. */
 uint64_t top_losses(const struct profile *p);
 /* "at least 10 min 0 s old, 64.0 KiB or more"; nothing when all blocks count. */

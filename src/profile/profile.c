@@ -257,6 +257,15 @@ const char *profile_title(const struct profile *p)
 	return "(unnamed)";
 }
 
+const char *profile_state(const struct profile *p)
+{
+	return p->live       ? "running"
+	       : p->execed   ? "execed"
+	       : p->detached ? "detached"
+	       : p->killed   ? "killed"
+	                     : "exited";
+}
+
 struct prof_totals profile_totals_of(const struct profile *p, unsigned int kinds)
 {
 	struct prof_totals t = { 0 };

@@ -243,6 +243,8 @@ struct prof_totals {
 };
 /* Sum over all sites of these kinds (a set of PROF_KIND_BIT). */
 struct prof_totals profile_totals_of(const struct profile *p, unsigned int kinds);
+/* "running", "exited", "killed", "execed" or "detached" */
+const char *profile_state(const struct profile *p);
 /* What to head a report or a picture with: the command, else the program, else where it was read from. */
 const char *profile_title(const struct profile *p);
 /* Of one kind, or of all kinds with kind < 0. */

@@ -155,15 +155,6 @@ struct seep_error *profiles_take(struct server *s, const char *ledger, int fd, b
 
 /* ---- storing ----------------------------------------------------------------------------------------- */
 
-static const char *state_of(const struct profile *p)
-{
-	return p->live       ? "running"
-	       : p->execed   ? "execed"
-	       : p->detached ? "detached"
-	       : p->killed   ? "killed"
-	                     : "exited";
-}
-
 struct seep_error *profiles_store(struct server *s, int64_t process, const struct profile *p,
                                   const struct buf *file, const char *reason, const char *label,
                                   bool pinned, int64_t rss, int64_t *ret_id)
@@ -177,7 +168,7 @@ struct seep_error *profiles_store(struct server *s, int64_t process, const struc
 		.label = (char *)label,
 		.pinned = pinned,
 		.format = p->format,
-		.state = (char *)state_of(p),
+		.state = (char *)profile_state(p),
 		.sampled = p->sampled,
 		.has_blocks = p->nblocks > 0,
 		.period = p->period,

@@ -10,6 +10,7 @@
 /* Both mmap and mmap64 are defined here, so the first must not be renamed to the second. */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
+#include <string.h>
 
 #include "track/attach.h"
 #include "track/hooks.h"
@@ -146,7 +147,8 @@ struct child {
 	struct child *next;
 };
 
-static struct child *children, *spare_children;
+#define CHILD_LISTS 256u
+static struct child *children[CHILD_LISTS], *spare_children; /* those that run, by their handles */
 static struct lock children_lock;
 static pthread_key_t child_key;
 static bool have_child_key;
@@ -210,12 +212,18 @@ static void child_arrived(void)
 		ndetached_early = 0;
 }
 
+/* Handles are addresses of control blocks at the ends of stacks, mostly equal in their lower bits. */
+static struct child **children_like(uint64_t handle)
+{
+	return &children[(handle >> 12 ^ handle >> 20) % CHILD_LISTS];
+}
+
 /* Unlinks c when it has ended and no one will join it; its stack's record goes.  Locked. */
 static void child_settle(struct thread *t, struct child *c)
 {
 	if ((c->state & (ENDED | DETACHED)) != (ENDED | DETACHED))
 		return;
-	for (struct child **p = &children; *p; p = &(*p)->next) {
+	for (struct child **p = children_like(c->handle); *p; p = &(*p)->next) {
 		if (*p == c) {
 			*p = c->next;
 			break;
@@ -229,7 +237,7 @@ static void child_settle(struct thread *t, struct child *c)
 
 static struct child *child_of(uint64_t handle)
 {
-	struct child *c = children;
+	struct child *c = *children_like(handle);
 
 	while (c && c->handle != handle)
 		c = c->next;
@@ -261,7 +269,7 @@ static void child_mark(uint64_t handle, struct child *c, uint32_t mark)
 /* A thread is there and says its handle.  Locked. */
 static void child_add(struct thread *t, struct child *c, uint64_t handle)
 {
-	struct child *gone = child_of(handle);
+	struct child *gone = child_of(handle), **list = children_like(handle);
 
 	/* A handle is given again when its thread has ended and nobody will join it, however that came about. */
 	if (gone) {
@@ -276,8 +284,8 @@ static void child_add(struct thread *t, struct child *c, uint64_t handle)
 		}
 	}
 	c->handle = handle;
-	c->next = children;
-	children = c;
+	c->next = *list;
+	*list = c;
 }
 
 static void child_ended(void *arg)
@@ -418,7 +426,7 @@ EXPORT int pthread_detach(pthread_t th)
 
 void children_forked(void)
 {
-	children = NULL;
+	memset(children, 0, sizeof(children));
 	arriving = ndetached_early = 0;
 	children_lock.word = 0;
 }

@@ -80,8 +80,8 @@ static bool peek(void *to, const void *from, size_t n)
 	struct iovec here = { to, n }, there = { (void *)from, n };
 	long r = sys6(SYS_process_vm_readv, sys_getpid(), (long)&here, 1, (long)&there, 1, 0);
 
-	/* Where a filter of system calls forbids it, it is read as well as it goes. */
-	if (r == -ENOSYS || r == -EPERM) {
+	/* Where a filter of system calls forbids it, however it says so, it is read as well as it goes. */
+	if (sys_failed(r) && r != -EFAULT) {
 		memcpy(to, from, n);
 		return true;
 	}

@@ -6,10 +6,17 @@
 #include "tracker.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <gnu/libc-version.h>
 #include <link.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "track/loader.h"
 
@@ -109,6 +116,43 @@ static void a_forked_child_finds_them(void **state)
 	check_one((uint64_t)a_forked_child_finds_them);
 }
 
+/* A filter of system calls that does not know this one, in a child of its own. */
+static void forbid(long call)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned int)call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(3);
+}
+
+static void under_a_filter(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct loaded found;
+		uint64_t libc = (uint64_t)&gnu_get_libc_version;
+
+		forbid(SYS_process_vm_readv);
+		loader_changed();
+		_exit(loader_find(libc, &found) && libc - found.start < found.end - found.start ? 0
+		                                                                                : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static bool stop;
 
 static void *come_and_go(void *unused)
@@ -158,6 +202,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(modules_are_found),
 		cmocka_unit_test(a_forked_child_finds_them),
+		cmocka_unit_test(under_a_filter),
 		cmocka_unit_test(others_come_and_go),
 	};
 

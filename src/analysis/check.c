@@ -362,6 +362,9 @@ static struct seep_error *cover(struct check *c, const struct check_input *in, c
 	v->ns_mark = r->ns_roots + r->ns_mark + r->ns_lost;
 	v->ledger = c->profile != NULL;
 	v->sampled = in->met.sampled;
+	for (size_t i = 0; i < at && !v->blocks && !(v->ledger && !v->sampled); i++)
+		if (heap_note_no_walker(c->notes[i]))
+			v->nothing_known = c->notes[i];
 	return NULL;
 }
 

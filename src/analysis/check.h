@@ -45,6 +45,8 @@ struct check_coverage {
 	bool ledger; /* there was one */
 	bool sampled;
 	const char *const *notes; /* NULL-terminated sentences: of the image, the heap, the roots */
+	/* No block was looked at: that of the notes which names an allocator whose blocks are known only with a ledger; else NULL. */
+	const char *nothing_known;
 };
 
 /* Addresses of lost blocks, so that a later check can tell what is new, or what stayed. */

@@ -572,7 +572,7 @@ static void drop_walker_notes(struct trim *t)
 	for (size_t i = 0; i < t->nparts; i++)
 		asked = asked || t->parts[i].tier == TRIM_RELEASE;
 	for (size_t i = 0; i < t->nnotes; i++) {
-		if (asked && strstr(t->notes[i], ": no walker"))
+		if (asked && heap_note_no_walker(t->notes[i]))
 			free(t->notes[i]);
 		else
 			t->notes[n++] = t->notes[i];

@@ -114,7 +114,7 @@ static int read_identity(struct build *b, enum writer_state writer)
 	p->live = writer == WRITER_RUNNING;
 	p->execed = !p->live && (h->state == LEDGER_EXECED || writer == WRITER_LEFT);
 	p->detached = !p->live && h->state == LEDGER_DETACHED;
-	p->killed = !p->live && !p->execed && !p->detached && h->state != LEDGER_EXITED;
+	p->killed = !p->live && !p->execed && !ledger_is_closed(h->state);
 	p->start_real_ns = h->start_real_ns;
 	p->tracker_ledger_bytes = (uint64_t)b->f.st.st_blocks * 512;
 	p->tracker_private_bytes = h->private_bytes;

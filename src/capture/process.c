@@ -233,7 +233,7 @@ enum writer_state writer_state(const struct ledger_header *h, const struct stat 
 	char state;
 	int r;
 
-	if (h->pid <= 0 || h->state == LEDGER_EXITED || h->state == LEDGER_DETACHED)
+	if (h->pid <= 0 || ledger_is_closed(h->state))
 		return WRITER_GONE;
 	if (memcmp(h->boot_id, unknown, 16) != 0 && boot_id(here) &&
 	    memcmp(h->boot_id, here, 16) != 0)

@@ -429,8 +429,7 @@ static bool read_facts(struct snapper *s, struct watched *w, uint64_t now,
 	f.alloc = t.alloc_bytes;
 	f.requests = w->ledger.h.snap_requests;
 	state = w->ledger.h.state;
-	f.ended = w->gone || state == LEDGER_EXITED || state == LEDGER_EXECED ||
-	          state == LEDGER_DETACHED;
+	f.ended = w->gone || state == LEDGER_EXECED || ledger_is_closed(state);
 	/* After an exec() what the kernel says of the process is about another program. */
 	here = !w->gone && state != LEDGER_EXECED;
 	f.rss = here && s->o.triggers.growth_rss ? read_rss(w) : 0;

@@ -125,6 +125,7 @@ bool heap_module_is_go(const struct image *img, const struct image_module *mod);
  * instead ("libjemalloc.so.2: no walker; blocks are known only with a ledger").
  */
 struct seep_error *heap_walk(const struct image *img, struct heap **ret_heap);
+bool heap_note_no_walker(const char *note); /* a note of that kind */
 
 struct heap_options {
 	bool params_only; /* the allocator, glibc's params and how many arenas: nothing is walked */

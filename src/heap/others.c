@@ -27,6 +27,11 @@ static const struct other {
 	{ "libmonosgen", "the Mono heap is not looked into" },
 };
 
+bool heap_note_no_walker(const char *note)
+{
+	return strstr(note, ": " NO_WALKER) != NULL;
+}
+
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');

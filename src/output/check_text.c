@@ -122,20 +122,9 @@ static void heuristics(struct emit *e, const struct check *c)
 	emit_object_end(e);
 }
 
-/* No block was looked at, and there is an allocator whose blocks are known only with a ledger: its note; else NULL. */
-static const char *unknown_blocks(const struct check_coverage *v)
-{
-	if (v->blocks || (v->ledger && !v->sampled))
-		return NULL;
-	for (size_t i = 0; v->notes && v->notes[i]; i++)
-		if (strstr(v->notes[i], ": no walker"))
-			return v->notes[i];
-	return NULL;
-}
-
 void check_summary(struct emit *e, const struct check *c, const struct check_report_options *o)
 {
-	const char *unknown = unknown_blocks(&c->coverage);
+	const char *unknown = c->coverage.nothing_known;
 	const struct reach_total *t = c->total;
 	struct reach_total internal = { c->coverage.internal_blocks, c->coverage.internal_bytes };
 	bool lost = t[REACH_DEFINITE].blocks || t[REACH_POSSIBLE].blocks;
@@ -339,7 +328,7 @@ void check_completeness(struct emit *e, const struct check *c)
 	}
 	emit_object(e, "completeness");
 	emit_field(e, "complete", NULL, emit_bool(check_is_complete(c)));
-	emit_field(e, "nothing_known", NULL, emit_bool(unknown_blocks(v) != NULL));
+	emit_field(e, "nothing_known", NULL, emit_bool(v->nothing_known != NULL));
 	emit_field(e, "ledger", NULL, emit_bool(v->ledger));
 	emit_field(e, "sampled", NULL, emit_bool(v->sampled));
 	emit_field(e, "recorded_blocks", NULL, emit_count(v->recorded_blocks));

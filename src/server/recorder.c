@@ -287,7 +287,7 @@ static void finish(struct recorder *r, struct tracked *t, bool runs)
 		if (!err && e.execed && runs) {
 			state = "execed";
 			sentence = "It went on as another program.";
-		} else if (!err && e.state != LEDGER_EXITED && e.state != LEDGER_DETACHED) {
+		} else if (!err && !ledger_is_closed(e.state)) {
 			state = "killed";
 			sentence = "It was killed, or ended without exit handlers.";
 		}
@@ -358,8 +358,7 @@ static void keep_dead(struct recorder *r, const struct ledger_entry *e)
 	struct seep_error *err;
 	int fd;
 
-	if (e->execed || e->state == LEDGER_EXITED || e->state == LEDGER_DETACHED ||
-	    e->state == LEDGER_DISABLED)
+	if (e->execed || ledger_is_closed(e->state) || e->state == LEDGER_DISABLED)
 		return;
 	procfs_name(e->name, e->command, name, sizeof(name));
 	memcpy(row.boot, s->boot, sizeof(row.boot));

@@ -164,25 +164,19 @@ static uint32_t ndetached_early;
 
 /*
  * Until the thread runs, its argument may be known to no one but us: what we keep of it lies in memory that a
- * leak check takes for roots, unlike the rest of the tracker's.
+ * leak check takes for roots, unlike the rest of the tracker's.  Locked.
  */
 static struct child *child_cut(void)
 {
 	enum { BATCH = 1024 };
 	static struct child *batch;
 	static uint32_t used;
-	struct child *c = NULL;
 
-	if (!lock_take(&children_lock))
-		return NULL;
 	if (!batch || used == BATCH) {
 		batch = mem_map_roots(BATCH * sizeof(*batch));
 		used = 0;
 	}
-	if (batch)
-		c = &batch[used++];
-	lock_give(&children_lock);
-	return c;
+	return batch ? &batch[used++] : NULL;
 }
 
 static struct child *child_new(void)
@@ -194,14 +188,12 @@ static struct child *child_new(void)
 	c = spare_children;
 	if (c)
 		spare_children = c->next;
-	lock_give(&children_lock);
-	if (!c)
+	else
 		c = child_cut();
-	if (!c || !lock_take(&children_lock))
-		return NULL;
-	arriving++;
+	arriving += c != NULL;
 	lock_give(&children_lock);
-	*c = (struct child){ 0 };
+	if (c)
+		*c = (struct child){ 0 };
 	return c;
 }
 

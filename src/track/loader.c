@@ -10,7 +10,7 @@
  *     _r_debug → link_map ⇄ link_map ⇄ … ⇄ link_map → NULL
  *                                  last two: as they were copied?  Then nothing but new ones can have come behind them.
  *
- * Modules are appended, and so a look at the last two says whether the copy is complete: one system call for an address
+ * Modules are appended, and so a look at the last two says whether the copy is complete: two system calls for an address
  * that belongs to no module (code made at run time), instead of a walk.  What is found is looked at once more before it is
  * believed.  A copy is made anew after each dlclose(), when the last two are not what they were, and at a miss when
  * it is a second old, should something have been unloaded in a way nobody saw.

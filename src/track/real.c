@@ -98,41 +98,32 @@ void *real_come_late(const char *name, void **slot)
 	return p;
 }
 
-void real_resolve(void)
+static void resolve(void *find(const char *name, const char **ret_module))
 {
 	const char *module;
 
 	loader_init();
 	pthreads_resolve(symbol_anywhere);
-
-#define HOOK(ret, name, args, call) real.name = (__typeof__(real.name))symbol_next(#name, &module);
+#define HOOK(ret, name, args, call) real.name = (__typeof__(real.name))find(#name, &module);
 #define HOOK_OPT(ret, name, args, call) HOOK(ret, name, args, call)
 #include "track/hooks.def"
 #undef HOOK
 #undef HOOK_OPT
-	if (!symbol_next("malloc", &malloc_module) || !symbol_next("_Znwm", &new_module))
+	if (!find("malloc", &malloc_module) || !find("_Znwm", &new_module))
 		new_module = "";
 	cxx_direct = new_module[0] && malloc_module == new_module;
 	allocator_range();
 }
 
+void real_resolve(void)
+{
+	resolve(symbol_next);
+}
+
 /* Loaded late, nothing is behind us: what the program uses is what comes first. */
 void real_resolve_late(void)
 {
-	const char *module;
-
-	loader_init();
-	pthreads_resolve(symbol_anywhere);
-
-#define HOOK(ret, name, args, call) real.name = (__typeof__(real.name))symbol_first(#name, &module);
-#define HOOK_OPT(ret, name, args, call) HOOK(ret, name, args, call)
-#include "track/hooks.def"
-#undef HOOK
-#undef HOOK_OPT
-	if (!symbol_first("malloc", &malloc_module) || !symbol_first("_Znwm", &new_module))
-		new_module = "";
-	cxx_direct = new_module[0] && malloc_module == new_module;
-	allocator_range();
+	resolve(symbol_first);
 }
 
 void real_detach_self(void)

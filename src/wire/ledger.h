@@ -35,6 +35,7 @@
 #ifndef SEEP_WIRE_LEDGER_H
 #define SEEP_WIRE_LEDGER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,6 +74,12 @@ enum ledger_state {
 	LEDGER_DISABLED = 4, /* the tracker gave up: see losses */
 	LEDGER_DETACHED = 5, /* the tracker was sent away; the process went on */
 };
+
+/* The writer has said that it is done: the program ended, or goes on without it. */
+static inline bool ledger_is_closed(uint32_t state)
+{
+	return state == LEDGER_EXITED || state == LEDGER_DETACHED;
+}
 
 enum ledger_mode { LEDGER_FULL = 0, LEDGER_SAMPLED = 1 };
 

@@ -43,6 +43,7 @@ class Spoken:
         """It goes on to its end as if nothing had been."""
         run = self.w.finish(self.process)
         check_equal(run.status, 0, 'status of the target %s' % run.describe())
+        return run
 
 
 class Talker(Spoken):

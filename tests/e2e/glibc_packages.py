@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 
+from harness import SOAK, Skip
+
 RELEASES = ['bullseye', 'bookworm', 'trixie', 'sid']
 
 
@@ -81,6 +83,18 @@ class Apt:
         make_sysroot(root)
 
 
+def archive_of(w):
+    """Apt for a test; only in make soak, and where there is an archive."""
+    if not SOAK:
+        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
+    try:
+        apt = Apt(w.file('apt'))
+        apt.run('apt-get', 'update')
+    except Unavailable as e:
+        raise Skip(str(e))
+    return apt
+
+
 def make_sysroot(root):
     """Old packages have /lib, new ones /usr/lib only: both must lead there; and no link may lead outside."""
     for name in ('lib', 'lib64'):
@@ -113,13 +127,17 @@ def library_path(root):
     return ':'.join(sorted({os.path.dirname(find(root, 'libc.so.6')), root + '/lib/x86_64-linux-gnu'}))
 
 
+def glibc_gcc(root):
+    return ['gcc', '-O2', '-w', '-D_GNU_SOURCE', '--sysroot=' + root, '-B' + os.path.dirname(find(root, 'libc.a')),
+            # the kernel's headers are this machine's
+            '-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu']
+
+
 def glibc_target(root, targets, folder, name, libraries=()):
     """tests/targets/NAME.c over the C library in root: its loader is written into it, library_path() is for its environment."""
-    lib = os.path.dirname(find(root, 'libc.a'))
     shared = name.endswith('_plugin')
     path = os.path.join(folder, 'lib%s.so' % name if shared else name)
-    build(['gcc', '-O2', '-g', '-w', '-D_GNU_SOURCE', '--sysroot=' + root, '-B' + lib, '-I' + targets,
-           '-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu',
+    build([*glibc_gcc(root), '-g', '-I' + targets,
            *(['-shared', '-fPIC'] if shared else ['-Wl,--dynamic-linker=' + find(root, 'ld-linux-x86-64.so.2')]),
            os.path.join(targets, name + '.c'), '-o', path, *libraries], name)
     return path
@@ -127,20 +145,16 @@ def glibc_target(root, targets, folder, name, libraries=()):
 
 def glibc_programs(root, source, folder):
     """[(kind, command)]: the source built against the glibc in root, run by its own loader, and static."""
-    lib = os.path.dirname(find(root, 'libc.a'))
-    loader = find(root, 'ld-linux-x86-64.so.2')
-    common = ['gcc', '-O2', '-fno-builtin', '-w', '-D_GNU_SOURCE', '--sysroot=' + root, '-B' + lib,
-              # the kernel's headers are this machine's
-              '-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu', source]
+    common = [*glibc_gcc(root), '-fno-builtin', source]
     dynamic, static = os.path.join(folder, 'dynamic'), os.path.join(folder, 'static')
     build(common + ['-o', dynamic, '-pthread'], 'the dynamic program')
     # Newer compilers' unwinder wants a function that glibc before 2.35 does not have; nothing here unwinds.
     build(common + ['-static', '-o', static, '-Wl,--whole-archive', '-lpthread', '-Wl,--no-whole-archive',
                     '-Wl,--unresolved-symbols=ignore-in-object-files'], 'the static program')
-    path = ':'.join(sorted({os.path.dirname(loader), lib, root + '/lib/x86_64-linux-gnu'}))
     stripped = os.path.join(folder, 'stripped')
     build(['strip', '-o', stripped, static], 'the stripped program')
-    return [('dynamic', [loader, '--library-path', path, dynamic]), ('static', [static]), ('stripped', [stripped])]
+    loader = find(root, 'ld-linux-x86-64.so.2')
+    return [('dynamic', [loader, '--library-path', library_path(root), dynamic]), ('static', [static]), ('stripped', [stripped])]
 
 
 def musl_programs(root, source, folder):

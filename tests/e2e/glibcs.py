@@ -13,7 +13,7 @@ import os
 import subprocess
 
 import glibc_packages
-from harness import SEEP, SOAK, TARGETS, Failure, Skip, case, check, check_equal, main
+from harness import SEEP, TARGETS, Failure, Skip, case, check, check_equal, main
 
 PROGRAMS = os.environ.get('SEEP_HEAP_TARGETS') or os.path.join(os.path.dirname(TARGETS), 'unit', 'heap')
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'unit', 'heap', 'targets', 'truth.c')
@@ -148,14 +148,8 @@ def installed_musl(w):
 
 @case
 def every_libc_of_the_archive(w):
-    if not SOAK:
-        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
     table, failed = [], []
-    try:
-        apt = glibc_packages.Apt(w.file('apt'))
-        apt.run('apt-get', 'update')
-    except glibc_packages.Unavailable as e:
-        raise Skip(str(e))
+    apt = glibc_packages.archive_of(w)
     for libc, packages, programs in (('glibc', ['libc6', 'libc6-dev'], glibc_packages.glibc_programs),
                                      ('musl', ['musl', 'musl-dev'], glibc_packages.musl_programs)):
         for version in apt.versions(packages[0]):

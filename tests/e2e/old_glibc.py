@@ -6,66 +6,49 @@ SEEP_SOAK=1 does it with those of all Debian releases in the archive (glibc_pack
 container of another release.  And where dlopen() looks at who calls it, so that nobody says when it is done.
 """
 import os
-import subprocess
 
 import glibc_packages
-from attach_tools import attach, detach
-from harness import SOAK, Skip, case, check, check_equal, main, need_target
+from attach_tools import Spoken, attach, detach
+from harness import case, check, check_equal, main, need_target
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'targets')
 
 
-class Late:
+class Late(Spoken):
     """late_threads, which does a round for each line."""
 
-    def __init__(self, w, path, env):
-        self.w = w
-        self.process = w.start([path], stdin=subprocess.PIPE, env=env)
-        check_equal(self.process.stdout.readline(), 'ready\n', 'what it says first')
-
     def round(self):
-        self.process.stdin.write('go\n')
-        self.process.stdin.flush()
-        check_equal(self.process.stdout.readline(), '50\n', 'blocks of a round')
-
-    def end(self):
-        run = self.w.finish(self.process)
-        check_equal(run.status, 0, run.describe())
-        return run.truth()
+        self.say('go')
+        self.expect('50')
 
 
 def values(w, ledger):
-    report = w.report(ledger)
-    found = report.values('late_block', 'heap')
+    found = w.report(ledger).values('late_block', 'heap')
     return found.inuse, found.inuse_bytes
 
 
-def stacks(w, ledger):
-    return w.report(ledger).totals('stack')
-
-
 def from_the_beginning(w, path, **env):
-    p = Late(w, path, dict(w.tracked_environment(), **env))
+    p = Late(w, [path], env=dict(w.tracked_environment(), **env))
     p.round()
     p.round()
-    truth = p.end()['sites']['late_block']
-    ledger = w.ledger(p.process.pid)
+    truth = p.end().truth()['sites']['late_block']
+    ledger = w.ledger(p.pid)
     check_equal(values(w, ledger), (truth['allocs'], truth['alloc_bytes']), 'blocks of late threads')
-    found = stacks(w, ledger)
+    found = w.report(ledger).totals('stack')
     check_equal((found.allocs, found.inuse), (4, 0), 'stacks of threads that were joined or detached')
 
 
 def attached_to(w, path, **env):
-    p = Late(w, path, dict(os.environ, **env))
-    ledger = attach(w, p.process.pid, '--full', path='inject')['ledger']
+    p = Late(w, [path], env=dict(os.environ, **env))
+    ledger = attach(w, p.pid, '--full', path='inject')['ledger']
     p.round()  # loads it
     check_equal(values(w, ledger), (50, 2000), 'blocks of late threads')
     p.round()
     check_equal(values(w, ledger), (100, 4000), 'blocks of late threads')
-    detach(w, p.process.pid)
+    detach(w, p.pid)
     p.round()
     check_equal(values(w, ledger), (100, 4000), 'after detaching')
-    again = attach(w, p.process.pid, '--full', path='inject')['ledger']
+    again = attach(w, p.pid, '--full', path='inject')['ledger']
     p.round()
     check_equal(values(w, again), (50, 2000), 'in the second ledger')
     p.end()
@@ -88,13 +71,7 @@ def loaded_from_where_search_paths_matter(w):
 
 @case
 def every_glibc_of_the_archive(w):
-    if not SOAK:
-        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
-    try:
-        apt = glibc_packages.Apt(w.file('apt'))
-        apt.run('apt-get', 'update')
-    except glibc_packages.Unavailable as e:
-        raise Skip(str(e))
+    apt = glibc_packages.archive_of(w)
     versions = apt.versions('libc6')
     for version in versions:
         root, folder = w.file('glibc-' + version), w.file('programs-' + version)

@@ -439,15 +439,9 @@ def trims_of(w, command, churner, musl):
 
 @case
 def every_libc_of_the_archive(w):
-    if not SOAK:
-        raise Skip('the C libraries of other releases are fetched only with SEEP_SOAK=1')
     failed, done = [], 0
     here = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'targets')
-    try:
-        apt = glibc_packages.Apt(w.file('apt'))
-        apt.run('apt-get', 'update')
-    except glibc_packages.Unavailable as e:
-        raise Skip(str(e))
+    apt = glibc_packages.archive_of(w)
     for libc, packages, programs in (('glibc', ['libc6', 'libc6-dev'], glibc_packages.glibc_programs),
                                      ('musl', ['musl', 'musl-dev'], glibc_packages.musl_programs)):
         for version in apt.versions(packages[0]):

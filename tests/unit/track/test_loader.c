@@ -23,7 +23,7 @@
 static const char *plugin_path;
 
 struct wanted {
-	uint64_t pc, start, end;
+	uint64_t pc;
 	struct loaded module;
 };
 

@@ -64,14 +64,14 @@ const CLASSES: [string, string, string][] = [
 
 function CheckCard({ id, when, document }: { id: number; when: number; document: Document }) {
 	const check = list(document?.checks).at(-1) ?? document, classes = check?.classes ?? {}, complete = check?.completeness ?? {};
-	const size = (c: string) => num(classes[c]?.bytes) ?? 0, sure = size('definite') + size('indirect'), lost = sure + size('possible'), tone = sure ? 'bad' : lost ? 'warn' : 'good';
+	const size = (c: string) => num(classes[c]?.bytes) ?? 0, sure = size('definite') + size('indirect'), lost = sure + size('possible'), blind = complete.nothing_known === true, tone = blind ? '' : sure ? 'bad' : lost ? 'warn' : 'good';
 	/* Pointers to their inside may be all that a program keeps. */
 	const perhaps = num(check?.header) ? `Most possibly lost blocks are pointed to ${check.header} bytes behind their start, as where a program puts a header in front of each: then they are in use (seep check --presets=lsan).` : 'Only pointers to their inside lead to these blocks: they may be lost, or not.';
 	const whole = Math.max(1, CLASSES.reduce((sum, [c]) => sum + size(c), 0));
 	const frames = list(check?.frames), records = list(check?.records).filter(r => ['definite', 'possible', 'indirect'].includes(r.class));
-	const notes = list(complete.notes).filter(n => typeof n === 'string'), blind = complete.nothing_known === true;
+	const notes = list(complete.notes).filter(n => typeof n === 'string');
 	return (
-		<Card title="Leak check" when={when} tone={blind ? '' : tone} badge={<Badge tone={blind ? '' : tone}>{blind ? 'nothing checked' : lost ? `${bytes(lost)} ${sure ? '' : 'possibly '}lost` : 'nothing lost'}</Badge>}
+		<Card title="Leak check" when={when} tone={tone} badge={<Badge tone={tone}>{blind ? 'nothing checked' : lost ? `${bytes(lost)} ${sure ? '' : 'possibly '}lost` : 'nothing lost'}</Badge>}
 			next={<>
 				<span>{sure ? 'No pointer leads to these blocks any more: the lines above allocated them, and they or their callers lost the last one.' : lost ? perhaps : blind ? 'The blocks of its allocator are known only with a tracker: attach, let it work, check again.' : 'All blocks can still be reached. Memory that grows is held by something: look at what grows.'}</span>
 				<span class="row">
